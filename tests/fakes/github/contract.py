@@ -31,8 +31,8 @@ _SAMPLES = (
     (re.compile(r"\b[0-9a-f]{40}\b"), "0" * 40),
     (re.compile(r"(?<=: )\d{3,}(?=[,}])"), "100"),
 )
-"""What differs between answers that the description cannot tell apart: addresses, times, names of
-commits, numbers -> one of each kind."""
+"""Pattern of an address, a time, a commit or a number -> one example. The description judges two
+answers alike that differ in these alone."""
 _LABEL = frozenset({"color", "default", "description", "name"})
 """Properties that identify the schema of a label; GitHub repeats it in several locations."""
 

@@ -23,6 +23,8 @@ _OF_KIND = {
     "week": "week", "q": "quarter", "h": "half",
 }  # fmt: skip
 """Letters before a number -> what it counts."""
+_OF_FISCAL_YEAR = {*_OF_KIND, "p"}
+"""Letters before the number of a part of a fiscal year; `p` is a period."""
 _WITHIN_WORD = re.compile(r"(?P<letters>.*[A-Za-z])20\d{4,6}")
 
 
@@ -75,11 +77,12 @@ def letters_before_date(word: str, day: date) -> str:
 
 def _parts_from(words: Sequence[str], index: int, day: date, step: int) -> Iterator[int]:
     """Yields the places of further parts of a date, in one direction from its year."""
+    is_fiscal = words[index].lower().startswith("fy")
     index += step
     while 0 <= index < len(words):
         word = words[index]
         is_key = index + 1 < len(words) and words[index + 1] == "=" and word.isalpha()
-        if _is_part(word, day):
+        if _is_part(word, day) or (is_fiscal and _is_fiscal_part(word)):
             yield index
         elif word not in SEPARATORS and not is_key:
             return
@@ -106,6 +109,14 @@ def _is_part(word: str, day: date) -> bool:
     if not match["kind"]:
         return number in (numbers["month"], numbers["day"], numbers["week"])
     return number == numbers.get(_OF_KIND.get(match["kind"], ""))
+
+
+def _is_fiscal_part(word: str) -> bool:
+    """Whether a word counts a part of a fiscal year, `P02` or `w09`: each company begins it in
+    another month, so that the number may be any.
+    """
+    match = _PART.fullmatch(word.lower())
+    return match is not None and match["kind"] in _OF_FISCAL_YEAR
 
 
 def _quarter(day: date) -> int:

@@ -51,6 +51,8 @@ def resource(scheme: dict[str, Any], run: int, day: datetime) -> str:
         "short_year": f"{day:%y}",
         "short_month": f"{day:%b}".lower(),
         "week": f"{day.isocalendar().week:02}",
+        "fiscal_week": f"{(day.isocalendar().week + 12) % 52 + 1:02}",
+        "fiscal_period": f"{(day.month + 2) % 12 + 1:02}",
         "quarter": (day.month + 2) // 3,
         "full_month": f"{day:%B}",
         "day_of_year": f"{day:%j}",

@@ -566,7 +566,7 @@ def _newly_destroyed(
         if change.basis in _WITHOUT_CALL:
             is_new = not names.is_in_short_lived_copies(resource)
         else:
-            is_new = names.lives_long(resource) and not names.has_destroyed(change.action, resource)
+            is_new = names.spares(change.action, resource)
         if is_new and resource not in without:
             yield resource
     for resource in names.denied(change.action, change.resources):

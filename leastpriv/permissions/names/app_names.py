@@ -31,6 +31,7 @@ from leastpriv.permissions.names.copies import (
     learn_copies,
     table_of,
 )
+from leastpriv.permissions.names.drawn_ends import drawn_ends, with_open_ends
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies, NameUse, RunFacts
 from leastpriv.permissions.names.run_slots import (
     Template,
@@ -160,6 +161,14 @@ class _KindInAccount(Struct, frozen=True):
     account: str
 
 
+class _LikeNames(Struct, frozen=True):
+    """The names of a template in one copy."""
+
+    kind: str
+    template: Template
+    copy: str | None
+
+
 class _Destruction(Struct, frozen=True):
     """An action that destroyed the names of a template in one copy."""
 
@@ -198,6 +207,10 @@ class AppNames(Struct, frozen=True):
     """Kind and template -> actions that created such resources."""
     destroyed_by: Mapping[_Destruction, frozenset[str]]
     """Runs that destroyed so."""
+    outliving: frozenset[str]
+    """Resources that are there although runs destroyed like names that are newer: these come and
+    go next to them, and do not replace them.
+    """
     spellings: Mapping[TemplateKey, Mapping[str, tuple[Words, ...]]]
     """Kind and template -> key of a copy -> its word, as the names have it in each place."""
     lasting_ids: frozenset[str]
@@ -360,15 +373,11 @@ class AppNames(Struct, frozen=True):
         return len(self.runs_of.get(resource, ())) >= LEAST_LIVED_RUNS
 
     def spares(self, action: str, resource: str) -> bool:
-        """Whether an action destroys, and a resource is a name of a long-lived copy on which no run
+        """Whether an action destroys, and a resource is a name that lives long and on which no run
         carried it out.
         """
-        name = name_of(resource)
-        if name is None or has_wildcard(resource) or not destroys(action):
-            return False
-        copy = self.copies.copy_of(name)
-        is_lasting = copy is not None and self.copies.lasts(copy.key)
-        return is_lasting and not self.has_destroyed(action, resource)
+        is_end = destroys(action) and self.lives_long(resource)
+        return is_end and not self.has_destroyed(action, resource)
 
     def has_destroyed(self, action: str, resource: str) -> bool:
         """Whether a run carried out an action on a resource."""
@@ -429,7 +438,7 @@ class AppNames(Struct, frozen=True):
             destruction = _Destruction(
                 named_use.name.kind, named_use.template, named_use.copy, action
             )
-            is_replaced = destruction in self.destroyed_by
+            is_replaced = destruction in self.destroyed_by and resource not in self.outliving
             if is_living and is_covered and not is_replaced and self._lives_long(named_use):
                 denied_names[resource] = None
         if destroyed.isdisjoint(self.lasting_ids):
@@ -594,13 +603,18 @@ def read_app_names(
         declared: what the owner of the app says of its copies.
     """
     facts = {run.id: run for run in runs}
-    table = table_of(uses, [*facts])
-    copies = learn_copies(table, uses, facts, declared)
-    shared_ids = {*_shared_ids(uses, copies)}
+    readable = [name for use in uses if (name := name_of(use.resource)) is not None]
+    ends = drawn_ends(readable)
+    shared_ids: set[str] = set()
 
     def read_name(resource: str) -> Name | None:
         is_below_shared = not shared_ids.isdisjoint(ids_in(resource))
-        return name_below_id(resource) if is_below_shared else name_of(resource)
+        name = name_below_id(resource) if is_below_shared else name_of(resource)
+        return with_open_ends(name, ends) if name else None
+
+    table = table_of(uses, [*facts], read_name)
+    copies = learn_copies(table, uses, facts, declared)
+    shared_ids.update(_shared_ids(uses, copies))
 
     if shared_ids:
         table = table_of(uses, [*facts], read_name)
@@ -612,7 +626,7 @@ def read_app_names(
             continue
         template = slots[name.kind, template_of(name, copies)]
         named_uses.append(NamedUse.of(use, name, copies, template))
-    return collected(copies, named_uses, uses)
+    return collected(copies, named_uses, uses, table.order)
 
 
 def _shared_ids(uses: Sequence[NameUse], copies: Copies) -> Iterator[str]:
@@ -676,8 +690,38 @@ def _words_behind_copy(named_uses: Iterable[NamedUse]) -> Iterator[str]:
             yield text[1]
 
 
-def collected(copies: Copies, named_uses: Sequence[NamedUse], uses: Sequence[NameUse]) -> AppNames:
-    """Returns the names of a target, each with its copy; `uses` are also those of ids."""
+def _outliving(named_uses: Iterable[NamedUse], order: Mapping[str, int]) -> Iterator[str]:
+    """Yields the resources that are older than a like name that runs destroyed, and not destroyed
+    themselves.
+    """
+    first_use: dict[str, int] = {}
+    like_names: dict[_LikeNames, set[str]] = {}
+    destroyed: set[str] = set()
+    for named_use in named_uses:
+        resource = named_use.use.resource
+        first = min((order.get(run, 0) for run in named_use.use.runs), default=0)
+        first_use[resource] = min(first, first_use.get(resource, first))
+        like = _LikeNames(named_use.name.kind, named_use.template, named_use.copy)
+        like_names.setdefault(like, set()).add(resource)
+        if named_use.use.destroys:
+            destroyed.add(resource)
+    for resources in like_names.values():
+        newest = max((first_use[resource] for resource in resources & destroyed), default=0)
+        for resource in resources - destroyed:
+            if first_use[resource] < newest:
+                yield resource
+
+
+def collected(
+    copies: Copies,
+    named_uses: Sequence[NamedUse],
+    uses: Sequence[NameUse],
+    order: Mapping[str, int] = {},
+) -> AppNames:
+    """Returns the names of a target, each with its copy; `uses` are also those of ids.
+
+    `order`: run -> its place in time.
+    """
     regions: dict[_KindInAccount, set[str]] = {}
     runs_of: dict[str, set[str]] = {}
     names_of: dict[TemplateKey, set[str]] = {}
@@ -722,6 +766,7 @@ def collected(copies: Copies, named_uses: Sequence[NamedUse], uses: Sequence[Nam
         in_short_lived={kind: frozenset(actions) for kind, actions in in_short_lived.items()},
         created={key: frozenset(actions) for key, actions in created.items()},
         destroyed_by={key: frozenset(run_ids) for key, run_ids in destroyed.items()},
+        outliving=frozenset(_outliving(named_uses, order)),
         spellings=spellings,
         lasting_ids=frozenset(_lasting_ids(uses, named_uses, copies)),
         words_behind_copy=frozenset(_words_behind_copy(named_uses)),

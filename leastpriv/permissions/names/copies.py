@@ -29,6 +29,7 @@ from leastpriv.permissions.names.observed import DeclaredCopies, NameUse, RunFac
 from leastpriv.permissions.names.words import (
     COPY,
     SEPARATORS,
+    SIGNS_OF_SEGMENTS,
     Name,
     Place,
     Words,
@@ -64,7 +65,7 @@ together.
 _WITH_WORD_BEFORE = 3
 """A drawn word with the word before it and the sign between them, `preview-3fa8c1d2`."""
 _MOST_WORDS = 8
-"""Words and separators of the word of a copy, `feature-login-page-2`."""
+"""Words and separators of the word of a copy that has several segments of a path, `feat/login`."""
 _MOST_COPIES = 20
 """Copies that are compared at one place; more are items that each run makes."""
 _LEAST_GONE = 2
@@ -89,13 +90,17 @@ _PRODUCTION = frozenset({"prd", "prod", "production"})
 """Words of a copy: a name with one of them has that of no other copy."""
 PULL = re.compile(r"(?:pr|pull|pullrequest|mr)\d{1,6}")
 """The key of a pull request's copy."""
+_STAGE = "|".join(sorted(LONG_LIVED, key=len, reverse=True))
+_WITHIN_TEXT = re.compile(
+    rf"(?P<before>[a-z]+?)(?P<word>{PULL.pattern}|{_STAGE})(?P<behind>[a-z]*)"
+)
+"""A text without a sign that has the word of a copy: `shoppr41orders`, `shopprodorders`."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 """Key of the state of a workspace in Terraform's S3 backend
 (https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read
 2026-11-27)."""
 _ENDS = frozenset({(), *((sign,) for sign in SEPARATORS)})
 """What follows a whole word in a name."""
-_ENDS_SEGMENT = frozenset("/:")
 NO_COPY = ""
 """The key of the copy whose names have no word."""
 
@@ -194,7 +199,7 @@ def places_in_segments(name: Name, key: str) -> list[Place]:
     places: list[Place] = []
     last = 0
     for begin, end in name.places_of(key):
-        if not places or not _ENDS_SEGMENT.isdisjoint(name.words[last:begin]):
+        if not places or not SIGNS_OF_SEGMENTS.isdisjoint(name.words[last:begin]):
             places.append((begin, end))
             last = end
     return places
@@ -259,7 +264,8 @@ def table_of(
 ) -> NameTable:
     """Collects the names of all uses; a use without a readable name is left out."""
     named_uses = [(use, name) for use in uses if (name := read_name(use.resource)) is not None]
-    glued = glued_words(name for _, name in named_uses)
+    names = [name for _, name in named_uses]
+    glued = {**_divided_at_copies(names), **glued_words(names)}
     runs: dict[Name, set[str]] = {}
     names_by_run: dict[str, set[Name]] = {}
     destroyed: dict[Name, set[str]] = {}
@@ -281,6 +287,28 @@ def table_of(
         region_words=_region_words(runs),
         glued=glued,
     )
+
+
+def _divided_at_copies(names: Iterable[Name]) -> Mapping[str, Words]:
+    """Texts without a sign -> their words, where the text around the word of a pull request is in
+    names of other copies as well: `shoppr41orders` next to `shopprodorders` or `shoporders`.
+    """
+    texts = {word for name in names for word in name.text}
+    words_by_rest: dict[tuple[str, str], dict[str, Words]] = {}
+    for text in sorted(texts):
+        match = _WITHIN_TEXT.fullmatch(text)
+        if match is not None:
+            before, behind = match["before"], match["behind"]
+            divided = words_by_rest.setdefault((before, behind), {})
+            divided[text] = tuple(filter(None, (before, match["word"], behind)))
+            if before + behind in texts:
+                divided[before + behind] = tuple(filter(None, (before, behind)))
+    glued: dict[str, Words] = {}
+    for divided in words_by_rest.values():
+        has_pull = any(map(PULL.fullmatch, chain.from_iterable(divided.values())))
+        if has_pull and len(divided) > 1:
+            glued.update(divided)
+    return glued
 
 
 def _region_words(names: Iterable[Name]) -> Mapping[str, str]:

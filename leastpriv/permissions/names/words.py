@@ -25,6 +25,8 @@ RUN = "\0run"
 OWN_RUN = f"{RUN}\0own"
 """The same for a day, an id or a number of the run itself."""
 SEPARATORS = frozenset("-_/.:=")
+SIGNS_OF_SEGMENTS = frozenset("/:")
+"""The separators between the segments of a path."""
 _MONTH = r"20[2-9]\d(?P<by>[-/_.]?)(?:0[1-9]|1[0-2])"
 _DAY = r"(?P=by)(?:0[1-9]|[12]\d|3[01])"
 _TIME = r"[-T_/]?\d\d[-:.]?\d\d(?:[-:.]?\d\d(?:\.\d+)?)?Z?"
@@ -81,9 +83,15 @@ class Name(Struct, frozen=True):
         return places_of(key, self.words, len(self.fixed))
 
     def parts(self, most_words: int) -> Iterator[Place]:
-        """Yields the places of all parts of the app's text of at most so many words."""
-        for begin in range(len(self.fixed), len(self.words)):
-            for end in range(begin + 1, min(begin + most_words, len(self.words)) + 1):
+        """Yields the places of the parts of the app's text: those within a segment of a path, where
+        a branch may have any number of words, and those of at most so many words over several.
+        """
+        end_of_segment = len(self.words)
+        for begin in reversed(range(len(self.fixed), len(self.words))):
+            if self.words[begin] in SIGNS_OF_SEGMENTS:
+                end_of_segment = begin
+            last = min(max(begin + most_words, end_of_segment), len(self.words))
+            for end in range(begin + 1, last + 1):
                 yield begin, end
 
     @property

@@ -110,6 +110,48 @@ def test_what_was_used_is_covered_in_its_place_and_what_lives_long_is_denied(
         )
 
 
+TABLES = f"arn:aws:dynamodb:{HERE}:table"
+
+
+def uses_of_tables(
+    made: dict[str, str], used: dict[str, str], ended: dict[str, str]
+) -> list[NameUse]:
+    """Uses of tables: name -> runs, one letter each."""
+    kinds = (("CreateTable", made), ("UpdateTable", used), ("DeleteTable", ended))
+    return [
+        NameUse(
+            f"dynamodb:{event}",
+            f"{TABLES}/{name}",
+            tuple(runs),
+            creates=event == "CreateTable",
+            destroys=event == "DeleteTable",
+        )
+        for event, tables in kinds
+        for name, runs in tables.items()
+    ]
+
+
+def denied_tables(uses: list[NameUse], pattern: str) -> tuple[str, ...]:
+    names = read_app_names(uses, [RunFacts(run) for run in "12345"])
+    denied = names.denied("dynamodb:DeleteTable", [f"{TABLES}/{pattern}"])
+    return tuple(name.removeprefix(f"{TABLES}/") for name in denied)
+
+
+def test_a_table_that_lives_while_newer_ones_come_and_go_is_denied() -> None:
+    """The tables of previews have no word of a copy, but a hash."""
+    made = {"Orders-a1b2c3d4-x": "1", "Orders-b2c3d4e5-x": "2", "Orders-c3d4e5f6-x": "4"}
+    ended = {"Orders-b2c3d4e5-x": "3", "Orders-c3d4e5f6-x": "5"}
+    uses = uses_of_tables(made, {"Orders-a1b2c3d4-x": "1345"}, ended)
+    assert denied_tables(uses, "Orders-*-x") == ("Orders-a1b2c3d4-x",)
+
+
+def test_a_table_that_replaced_an_older_one_is_not_denied() -> None:
+    """The next run replaces the present one."""
+    made = {"Orders-a1b2c3d4-x": "1", "Orders-b2c3d4e5-x": "2"}
+    uses = uses_of_tables(made, {"Orders-b2c3d4e5-x": "2345"}, {"Orders-a1b2c3d4-x": "2"})
+    assert denied_tables(uses, "Orders-*-x") == ()
+
+
 def test_settings_that_every_deployment_renews_are_not_destroyed() -> None:
     assert not destroys("lambda:RemovePermission")
     assert not destroys("events:RemoveTargets")

@@ -5,7 +5,7 @@ without records.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
 
@@ -62,36 +62,50 @@ def lifecycle_additions(
         if not destroys(change.action):
             life_cycle.written.append(change)
             continue
-        short_lived = set(_in_short_lived(change, names))
+        short_lived = dict(_in_short_lived(change, names))
         if any(
             condition.key == CALLED_VIA or is_of_copy(condition) for condition in change.conditions
         ):
-            short_lived.update(filter(is_whole_type, change.resources))
+            whole_types = filter(is_whole_type, change.resources)
+            short_lived.update((resource, [resource]) for resource in whole_types)
         _split(change, short_lived, life_cycle)
     return life_cycle
 
 
-def _split(change: Change, own: Collection[str], life_cycle: LifeCycle) -> None:
+def _split(change: Change, ends: Mapping[str, Sequence[str]], life_cycle: LifeCycle) -> None:
     """Adds a deletion to the written changes for some of its resources, and to the offers for the
     others.
+
+    `ends`: resource -> what of it is written.
     """
-    for resources, changes in (
-        ([name for name in change.resources if name in own], life_cycle.written),
-        ([name for name in change.resources if name not in own], life_cycle.offered),
-    ):
-        if resources:
-            patterns = tuple(pattern for pattern in change.patterns if pattern.pattern in resources)
-            changes.append(structs.replace(change, resources=tuple(resources), patterns=patterns))
+    written = [end for name in change.resources for end in ends.get(name, ())]
+    offered = [name for name in change.resources if name not in written]
+    if written:
+        patterns = tuple(
+            structs.replace(pattern, pattern=end)
+            for pattern in change.patterns
+            for end in ends.get(pattern.pattern, ())
+        )
+        change_written = structs.replace(change, resources=tuple(written), patterns=patterns)
+        life_cycle.written.append(change_written)
+    if offered:
+        patterns = tuple(pattern for pattern in change.patterns if pattern.pattern in offered)
+        change_offered = structs.replace(change, resources=tuple(offered), patterns=patterns)
+        life_cycle.offered.append(change_offered)
 
 
-def _in_short_lived(change: Change, names: AppNames) -> Iterator[str]:
-    """Yields the resources of a deletion that are of short-lived copies and were made there."""
+def _in_short_lived(change: Change, names: AppNames) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yields the resources of a deletion that are of short-lived copies and were made there, each
+    with its part in those copies of which runs show that they are short-lived.
+    """
     if ends_setting(change):
         return
     makers = set(change.because.split(", "))
     for use in names.uses:
         if use.use.action in makers and names.ends_with_copy(use):
-            yield from names.short_lived_patterns(use)
+            ends = names.short_lived_patterns(use, is_end=True)
+            for pattern in names.short_lived_patterns(use):
+                yield pattern, [end for end in ends if resource_covers(pattern, end)]
 
 
 def ends_setting(change: Change) -> bool:

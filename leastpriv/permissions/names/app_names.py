@@ -347,18 +347,25 @@ class AppNames(Struct, frozen=True):
                     if fits(action, pattern):
                         yield from self._in_regions(pattern, named_use)
 
-    def short_lived_patterns(self, named_use: NamedUse) -> list[str]:
-        """The names of a resource in short-lived copies, in all regions; none without a copy."""
+    def short_lived_patterns(self, named_use: NamedUse, *, is_end: bool = False) -> list[str]:
+        """The names of a resource in short-lived copies, in all regions; none without a copy.
+
+        `is_end`: in those that runs show to be short-lived.
+        """
         if COPY not in named_use.template:
             return []
-        patterns = self._over_copies(named_use)
+        patterns = self._over_copies(named_use, is_end=is_end)
         return [
             regional for pattern in patterns for regional in self._in_regions(pattern, named_use)
         ]
 
     def is_in_short_lived_copies(self, pattern: str) -> bool:
         """Whether a pattern is a name in short-lived copies."""
-        return any(pattern in self.short_lived_patterns(named_use) for named_use in self.uses)
+        return any(
+            pattern in self.short_lived_patterns(named_use, is_end=is_end)
+            for named_use in self.uses
+            for is_end in (True, False)
+        )
 
     def lives_long(self, resource: str) -> bool:
         """Whether an exact name is of a long-lived copy; where no copy is known, whether several
@@ -560,8 +567,8 @@ class AppNames(Struct, frozen=True):
         spelling = spelling_of(short_lived or examples.values())
         if spelling is None:
             return guess.of(text)
-        if spelling.separator is None:
-            spelling = replace(spelling, separator=guess.separator)
+        if spelling.separators is None:
+            spelling = replace(spelling, separators=guess.separators)
         return spelling.of(text)
 
 

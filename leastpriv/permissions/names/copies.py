@@ -95,6 +95,8 @@ _WITHIN_TEXT = re.compile(
     rf"(?P<before>[a-z]+?)(?P<word>{PULL.pattern}|{_STAGE})(?P<behind>[a-z]*)"
 )
 """A text without a sign that has the word of a copy: `shoppr41orders`, `shopprodorders`."""
+_NUMBER = re.compile(r"\d{1,3}")
+"""A number of a version: longer ones are years and accounts."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 """Key of the state of a workspace in Terraform's S3 backend
 (https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read
@@ -140,6 +142,8 @@ class Copies(Struct, frozen=True):
     """The same of those that runs show to be short-lived: a deletion opens no more. Empty where
     none is known, so that `forms` count.
     """
+    texts_before: frozenset[Words] = frozenset()
+    """What names have before the words of several copies: `main-site-`."""
     region_words: Mapping[str, str] = {}
     """Word of a name -> the region that it is short for."""
     glued: Mapping[str, Words] = {}
@@ -178,27 +182,33 @@ class Copies(Struct, frozen=True):
         # the stage.
         pulls = list(filter(PULL.fullmatch, self.short_lived))
         for keys in (pulls, (*self.short_lived, *self.long_lived)):
-            firsts = [
+            words = [
                 (begin, -end, key)
                 for key in filter(None, keys)
                 for begin, end in name.places_of(key)
             ]
-            if firsts:
-                _, _, key = min(firsts)
-                places = places_in_segments(name, key)
+            if words:
+                # The name of the app may have the word of a copy: `main-site-main-orders`.
+                of_copies = [word for word in words if name.words[: word[0]] in self.texts_before]
+                begin, _, key = min(of_copies or words)
+                places = places_in_segments(name, key, begin)
                 spelled = tuple([name.words[begin:end] for begin, end in places])
                 return CopyOfName(key, with_slots(name.words, places), spelled)
         template = template_without_word(name, self.insertions)
         return None if template is None else CopyOfName(NO_COPY, template)
 
 
-def places_in_segments(name: Name, key: str) -> list[Place]:
+def places_in_segments(name: Name, key: str, first: int = 0) -> list[Place]:
     """The places of a copy's word: the first in each segment of a path. In one segment,
     `shop-login-login-errors`, the second is a component that is called like a branch.
+
+    `first`: words before it are none of a copy.
     """
     places: list[Place] = []
     last = 0
     for begin, end in name.places_of(key):
+        if begin < first:
+            continue
         if not places or not SIGNS_OF_SEGMENTS.isdisjoint(name.words[last:begin]):
             places.append((begin, end))
             last = end
@@ -409,11 +419,12 @@ def _sorted_by_life(
         long_lived=long_lived,
         short_lived=short_lived,
         gone=gone,
-        spared=frozenset(key for key in unshown if letters_of(key) in _STAGES),
+        spared=frozenset(key for key in unshown if _has_stage(words[key])),
         may_be_lasting=bool(unshown) and unshown == {*short_lived} and not declared.short_lived,
         insertions=_insertions(words, table) if NO_COPY in long_lived else frozenset(),
         forms=forms,
-        ending_forms=_forms(declared, shown),
+        ending_forms=_ending_forms(forms, _forms(declared, shown)),
+        texts_before=_texts_before(words, table),
         region_words=table.region_words,
         glued=table.glued,
         notes=notes,
@@ -468,11 +479,24 @@ def _aligned(table: NameTable) -> _Aligned:
             if not _is_smallest(first_middle, second_middle):
                 continue
             second = second_middle if first_middle else stripped(second_middle)
-            pair = pairs.setdefault(
-                (key_of(first_middle), key_of(second)), _Pair((first_middle, second), {})
-            )
+            numbers = _numbers_before(remainder[1], (first_middle, second))
+            first = (*numbers, *first_middle)
+            second = (*numbers, *second)
+            pair = pairs.setdefault((key_of(first), key_of(second)), _Pair((first, second), {}))
             pair.rests[remainder] = ({*middles[first_middle]}, {*middles[second_middle]})
     return pairs
+
+
+def _numbers_before(before: Words, differing: tuple[Words, Words]) -> Words:
+    """The numbers that belong to two numbers in which names differ: `2-` of the releases `2-1` and
+    `2-2`; none before other words.
+    """
+    if not all(len(words) == 1 and words[0].isdigit() for words in differing):
+        return ()
+    begin = len(before)
+    while begin > 1 and before[begin - 1] in SEPARATORS and _NUMBER.fullmatch(before[begin - 2]):
+        begin -= 2
+    return before[begin:]
 
 
 def _is_smallest(one: Words, two: Words) -> bool:
@@ -629,10 +653,10 @@ def _extended(word: Words, table: NameTable, app_words: Collection[Words]) -> tu
     copies have before them as well: `shop-101` next to `shop-prod`.
     """
     while word and word[0][0].isdigit():
-        before = _words_before(key_of(word), table)
-        if len(before) != 1:
+        before = sorted(_words_before(key_of(word), table))
+        if len({words[:1] for words in before}) != 1:
             break
-        preceding = before.pop()
+        preceding = before[0]
         is_whole = len(preceding) == 2 and preceding[0][0].isalpha()
         if not is_whole or preceding in app_words:
             break
@@ -839,7 +863,8 @@ class _Life(Struct, frozen=True):
         stage.
         """
         using_runs = self._runs_of(key)
-        if self._is_stage(key) or len(using_runs) >= LEAST_LIVED_RUNS:
+        is_stage = self._is_stage(key) or not LONG_LIVED.isdisjoint(self.words[key])
+        if is_stage or len(using_runs) >= LEAST_LIVED_RUNS:
             return False
         first_use = self.table.first_of(using_runs)
         other_keys = [other_key for other_key in self.words if other_key not in ("", key)]
@@ -872,6 +897,11 @@ def letters_of(key: str) -> str:
     return "".join(filter(str.isalpha, key))
 
 
+def _has_stage(word: Words) -> bool:
+    """Whether a part of the word of a copy is a stage: `eu-qa`, `dev2`."""
+    return any(letters_of(part) in _STAGES for part in (*word, key_of(word)))
+
+
 def _has_number(word: Words) -> bool:
     return any(part.isdigit() or re.fullmatch(r"[a-z]+\d+", part) for part in word)
 
@@ -898,6 +928,16 @@ def _insertions(words: Mapping[str, Words], table: NameTable) -> frozenset[Inser
     return frozenset(insertions)
 
 
+def _texts_before(keys: Iterable[str], table: NameTable) -> frozenset[Words]:
+    """The words that names of several copies have before the word of theirs."""
+    keys_of: dict[Words, set[str]] = {}
+    for key in filter(None, keys):
+        for name in table.runs:
+            for begin, _ in name.places_of(key):
+                keys_of.setdefault(name.words[:begin], set()).add(key)
+    return frozenset(words for words, found in keys_of.items() if len(found) > 1)
+
+
 def _shared_parts(words: Sequence[Words]) -> set[int]:
     """The places in which several words have one part with letters: `e2e` of `e2e-17` and
     `e2e-24`.
@@ -918,6 +958,11 @@ def _forms(declared: DeclaredCopies, words: Iterable[Words]) -> tuple[str, ...]:
     """The declared forms of short-lived copies and that of some words; `*` covers all others."""
     forms = (*declared.short_lived, *filter(None, [form_of(words)]))
     return ("*",) if "*" in forms else tuple(dict.fromkeys(forms))
+
+
+def _ending_forms(forms: tuple[str, ...], shown: tuple[str, ...]) -> tuple[str, ...]:
+    """The forms of the copies that runs show to be short-lived, never wider than that of all."""
+    return forms if "*" in shown else shown
 
 
 def form_of(words: Iterable[Words]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
+from itertools import repeat
 
 from msgspec import Struct
 
@@ -22,15 +23,19 @@ class Spelling(Struct, frozen=True):
     """How an app writes the words of copies in the names of one form."""
 
     letters: Letters = Letters.LOWER
-    separator: str | None = None
-    """Between two words; None where no name shows it."""
+    separators: Words | None = None
+    """Between two words each, the last one between further words too; None where no name shows
+    them.
+    """
 
     def of(self, text: str) -> str:
         """Writes a word or a form of words, `pr-*`."""
         words = [_written(word, self.letters) for word in words_of(text)]
-        if self.separator is None:
+        if self.separators is None:
             return "".join(words)
-        return self.separator.join(word for word in words if not is_separator(word))
+        words = [word for word in words if not is_separator(word)]
+        signs = ("", *self.separators, *repeat(self.separators[-1], len(words)))
+        return "".join(sign + word for sign, word in zip(signs, words, strict=False))
 
 
 def _written(word: str, letters: Letters) -> str:
@@ -48,12 +53,12 @@ def spelling_of(examples: Iterable[Words]) -> Spelling | None:
     words_by_look = sorted({*examples})
     if not words_by_look:
         return None
-    separators = [_separator_of(words) for words in words_by_look]
-    known_separators = [separator for separator in separators if separator is not None]
+    separators = [_separators_of(words) for words in words_by_look]
+    known_separators = [signs for signs in separators if signs is not None]
     looks = {_letters_of(words) for words in words_by_look}
     return Spelling(
         letters=looks.pop() if len(looks) == 1 else Letters.LOWER,
-        separator=known_separators[0] if known_separators else None,
+        separators=known_separators[0] if known_separators else None,
     )
 
 
@@ -67,18 +72,20 @@ def spelling_around(template: Words, index: int, fixed: int) -> Spelling:
     behind = template[index + 1] if index + 1 < len(template) else ""
     is_in_camel_case = before[:1].isalpha() or (bool(before) and behind[:1].isupper())
     if is_in_camel_case and before not in SEPARATORS and index > fixed:
-        return Spelling(Letters.CAPITAL, "")
+        return Spelling(Letters.CAPITAL, ("",))
     is_in_snake_case = "_" in (before, behind) and "-" not in (before, behind)
-    return Spelling(separator="_" if is_in_snake_case else None)
+    return Spelling(separators=("_",) if is_in_snake_case else None)
 
 
-def _separator_of(words: Words) -> str | None:
-    """The sign between the words of a copy; empty for `pr58`, None for a word without a number."""
-    signs = [word for word in words if is_separator(word)]
+def _separators_of(words: Words) -> Words | None:
+    """The signs between the words of a copy: `-` and `.` of `v-2.1`; an empty one for `pr58`, None
+    for a word without a number.
+    """
+    signs = tuple(word for word in words if is_separator(word))
     if signs:
-        return signs[0]
+        return signs
     has_number = any(letter.isdigit() for word in words for letter in word)
-    return "" if has_number or len(words) > 1 else None
+    return ("",) if has_number or len(words) > 1 else None
 
 
 def _letters_of(words: Words) -> Letters:

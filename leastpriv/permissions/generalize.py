@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import partial
+from functools import lru_cache, partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -103,6 +103,7 @@ def deletes(action: str) -> bool:
     return _DELETION.match(action) is not None
 
 
+@lru_cache(maxsize=4_096)
 def ends(action: str, kind: str) -> bool:
     """Whether an action deletes a resource of a type, in lower case, and not a part of it
     (`DeleteRoute`).

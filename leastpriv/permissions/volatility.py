@@ -391,6 +391,7 @@ _SERVICES_OF_ARNS = {
 """Services of ARNs that are no IAM prefix, as the catalogue's templates have them."""
 
 
+@lru_cache(maxsize=16_384)
 def service_of(resource: str) -> str:
     """The IAM prefix of an ARN's service where the catalogue knows it, else the empty string."""
     if resource.count(":") < COLONS:
@@ -408,6 +409,7 @@ class ServiceType(Struct, frozen=True):
     """In lower case."""
 
 
+@lru_cache(maxsize=16_384)
 def service_types(resource: str) -> frozenset[ServiceType]:
     """The types of an ARN, with its service; none where the catalogue does not know the service."""
     service = service_of(resource)

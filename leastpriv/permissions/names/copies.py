@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain, combinations, takewhile
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ from leastpriv.permissions.names.words import (
     SIGNS_OF_SEGMENTS,
     Name,
     Place,
+    SharedEnds,
     Words,
     glued_words,
     is_drawn,
@@ -118,7 +119,7 @@ class CopyOfName(Struct, frozen=True):
     """The word as the name has it in each of these places; none without a word."""
 
 
-class Copies(Struct, frozen=True):
+class Copies(Struct, frozen=True, dict=True):
     """The copies of an app; keys are their letters and digits in lower case (`key_of`)."""
 
     long_lived: Mapping[str, Words] = {}
@@ -175,13 +176,17 @@ class Copies(Struct, frozen=True):
         """The word of a copy; empty for one without a word."""
         return "".join(self.long_lived.get(key) or self.short_lived.get(key, ()))
 
+    @cached_property
+    def _pulls(self) -> tuple[str, ...]:
+        """Keys of the copies of pull requests."""
+        return tuple(filter(PULL.fullmatch, self.short_lived))
+
     def copy_of(self, name: Name) -> CopyOfName | None:
         """Which copy a name is of; None for a name of no copy."""
         name = unglued(name, self.glued)
         # A preview of a stage, `dev-pr-41`, is a preview. A branch may be named like a component of
         # the stage.
-        pulls = list(filter(PULL.fullmatch, self.short_lived))
-        for keys in (pulls, (*self.short_lived, *self.long_lived)):
+        for keys in (self._pulls, (*self.short_lived, *self.long_lived)):
             words = [
                 (begin, -end, key)
                 for key in filter(None, keys)
@@ -460,13 +465,18 @@ _Aligned = Mapping[tuple[str, str], _Pair]
 
 def _aligned(table: NameTable) -> _Aligned:
     """Pairs of words in which names differ, at one place."""
+    shared = SharedEnds((name.kind, masked(name.words)) for name in table.runs)
     by_rest: dict[_Rest, dict[Words, list[Name]]] = {}
     for name in table.runs:
         words = name.words
         masked_words = masked(words)
+        may_begin = shared.beginnings(name.kind, masked_words)
+        may_end = shared.ends(name.kind, masked_words)
         is_plain = [not is_drawn(word) and word not in SEPARATORS for word in words]
         nothing = ((index, index) for index in range(len(name.fixed), len(words) + 1))
         for begin, end in chain(nothing, name.parts(_MOST_WORDS)):
+            if not (may_begin[begin] and may_end[end]):
+                continue
             if begin < end and True not in is_plain[begin:end]:
                 continue
             remainder = (name.kind, masked_words[:begin], masked_words[end:])

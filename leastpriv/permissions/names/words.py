@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -61,7 +62,7 @@ _WITHOUT_TYPE = frozenset({"s3", "sqs", "sns", "apigateway", "codecommit", "code
 """Services whose ARNs have no resource type before the name."""
 
 
-class Name(Struct, frozen=True):
+class Name(Struct, frozen=True, cache_hash=True):
     """A resource, with what its service fixes apart from the text of the app."""
 
     head: str
@@ -78,8 +79,8 @@ class Name(Struct, frozen=True):
         """The words of the app."""
         return self.words[len(self.fixed) :]
 
-    def places_of(self, key: str) -> Iterator[Place]:
-        """Yields the places in the app's text where whole words have the letters of a key."""
+    def places_of(self, key: str) -> Iterable[Place]:
+        """The places in the app's text where whole words have the letters of a key."""
         return places_of(key, self.words, len(self.fixed))
 
     def parts(self, most_words: int) -> Iterator[Place]:
@@ -140,7 +141,7 @@ def name_below_id(resource: str) -> Name | None:
     Names below different ids are of different kinds. None without an id, or where only words that
     AWS fixes follow it.
     """
-    parts = list(_id_parts(resource))
+    parts = _id_parts(resource)
     if not parts or "${" in resource:
         return None
     end = parts[-1].end + 1
@@ -197,16 +198,19 @@ def ids_in(resource: str) -> Iterator[str]:
 
 def _has_id(resource: str) -> bool:
     """Whether a part of an ARN is an id that lives long."""
-    return any(True for _ in _id_parts(resource))
+    return bool(_id_parts(resource))
 
 
-def _id_parts(resource: str) -> Iterator[ArnPart]:
-    """Yields the parts of an ARN that are ids; the name of a bucket is none."""
+@lru_cache(maxsize=16_384)
+def _id_parts(resource: str) -> tuple[ArnPart, ...]:
+    """The parts of an ARN that are ids; the name of a bucket is none."""
     if ":s3:::" in resource:
-        return
-    for part in parts_of(service_of(resource), resource):
-        if is_kept(resource, part.variable, resource[part.start : part.end]):
-            yield part
+        return ()
+    return tuple(
+        part
+        for part in parts_of(service_of(resource), resource)
+        if is_kept(resource, part.variable, part.text)
+    )
 
 
 def glued_words(names: Iterable[Name]) -> Mapping[str, Words]:
@@ -217,11 +221,13 @@ def glued_words(names: Iterable[Name]) -> Mapping[str, Words]:
     glued: dict[str, Words] = {}
     for name in names:
         words = _with_numbers(lowered(name.text))
-        for begin in range(len(words) - 1):
-            for end in range(begin + 2, min(begin + _MOST_GLUED, len(words)) + 1):
-                part = words[begin:end]
-                if any(map(str.isdigit, part)):
+        for begin, first in enumerate(words):
+            if first.isdigit():
+                continue
+            for last in range(begin + 1, min(begin + _MOST_GLUED, len(words))):
+                if words[last].isdigit():
                     break
+                part = words[begin : last + 1]
                 glued["".join(part)] = part
     return glued
 
@@ -292,6 +298,29 @@ def masked(words: Words) -> Words:
     return tuple("#" if is_drawn(word) else word for word in words)
 
 
+class SharedEnds:
+    """Which beginnings and ends several names of a kind have: names that differ in one part share
+    the words before and behind it.
+    """
+
+    def __init__(self, names: Iterable[tuple[str, Words]]) -> None:
+        """`names`: kinds, and words as `masked` gives them."""
+        self._beginnings: Counter[tuple[str, Words]] = Counter()
+        self._ends: Counter[tuple[str, Words]] = Counter()
+        for kind, words in names:
+            for index in range(len(words) + 1):
+                self._beginnings[kind, words[:index]] += 1
+                self._ends[kind, words[index:]] += 1
+
+    def beginnings(self, kind: str, words: Words) -> Sequence[bool]:
+        """For each place in a name, whether another name has the words before it."""
+        return [self._beginnings[kind, words[:index]] > 1 for index in range(len(words) + 1)]
+
+    def ends(self, kind: str, words: Words) -> Sequence[bool]:
+        """For each place in a name, whether another name has the words from it on."""
+        return [self._ends[kind, words[index:]] > 1 for index in range(len(words) + 1)]
+
+
 def is_word(words: Words) -> bool:
     """Whether a part of a name begins and ends with letters or digits, not with a sign."""
     return bool(words) and bool(_letters(words[0])) and bool(_letters(words[-1]))
@@ -321,8 +350,18 @@ def lowered(words: Words) -> Words:
     return tuple(word.lower() for word in words)
 
 
-def places_of(key: str, words: Words, start: int = 0) -> Iterator[Place]:
-    """Yields begin and end of each run of whole words that has these letters."""
+def places_of(key: str, words: Words, start: int = 0) -> Iterable[Place]:
+    """The places, begin and end, of each run of whole words that has these letters."""
+    # Most names have not the letters of most keys.
+    return _places_of(key, words, start) if key in _all_letters(words) else ()
+
+
+@lru_cache(maxsize=16_384)
+def _all_letters(words: Words) -> str:
+    return key_of(words)
+
+
+def _places_of(key: str, words: Words, start: int) -> Iterator[Place]:
     for begin in range(start, len(words)):
         first = _letters(words[begin])
         if not first or not key.startswith(first):

@@ -52,6 +52,8 @@ _LEAST_LITERAL = 3
 _BUCKETS = "arn:aws:s3:::"
 _COMMON = "all names of this type that the runs used begin so"
 _SEPARATOR = re.compile(r"[-_./:]")
+_NUMBERS_AT_END = re.compile(r"(?<=[-_./:])(?:\d{1,4}[-_./:])+$")
+"""A year or the number of a release at the end of a common beginning: the next name has another."""
 _Patterns = Callable[[Sequence[ObservedResource]], tuple[Pattern, ...]]
 
 
@@ -394,7 +396,7 @@ def _opened(names: Sequence[str], has_end: bool) -> str:
     """
     begin, end = common_ends(list(names))
     cut = max((match.end() for match in _SEPARATOR.finditer(begin)), default=0)
-    begin = begin[:cut]
+    begin = _NUMBERS_AT_END.sub("", begin[:cut])
     last = _SEPARATOR.search(end) if has_end else None
     if last:
         end = end[last.start() :]

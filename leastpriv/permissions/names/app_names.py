@@ -393,6 +393,18 @@ class AppNames(Struct, frozen=True):
             for named_use in self.uses
         )
 
+    def shows_need(self, action: str, resource: str) -> bool:
+        """Whether the use of another action on a resource shows where an action may be needed: one
+        that destroys is needed in the copies where runs carried it out.
+        """
+        named_use = self.by_resource.get(resource)
+        if named_use is None or named_use.copy is None or not destroys(action):
+            return True
+        return any(
+            destruction.copy == named_use.copy and destruction.action == action
+            for destruction in self.destroyed_by
+        )
+
     def ends_with_copy(self, named: NamedUse) -> bool:
         """Whether an unused deletion belongs to the end of what a call made in a copy.
 

@@ -32,12 +32,13 @@ def calendar_places(words: Sequence[str], day: date) -> Iterator[int]:
     """Yields the places of the words that spell a day, with its year.
 
     A year alone is part of a date only in a partition, `year=2026`; a month alone only as a whole
-    segment of a path, `exports/October/`.
+    segment of a path, `exports/October/` or `exports/oct`.
     """
     with_year = _words_with_year(day)
     month = _MONTHS[day.month - 1]
+    month_names = (month, month[:_LETTERS_OF_MONTH])
     for index, word in enumerate(words):
-        is_month = word.lower() == month and _is_segment(words, index)
+        is_month = word.lower() in month_names and _is_segment(words, index)
         if is_month or word.lower() in with_year:
             yield index
     years = _years(day)
@@ -52,8 +53,9 @@ def calendar_places(words: Sequence[str], day: date) -> Iterator[int]:
 
 
 def _is_segment(words: Sequence[str], index: int) -> bool:
-    """Whether a word is a segment of a path between two others."""
-    return 0 < index < len(words) - 1 and words[index - 1] == words[index + 1] == "/"
+    """Whether a word is a segment of a path behind another one."""
+    following = words[index + 1 : index + 2]
+    return index > 0 and words[index - 1] == "/" and following in ((), ("/",), (":",))
 
 
 @lru_cache(maxsize=1_024)

@@ -10,7 +10,10 @@ the same place of several names. A branch, a pull request and a workspace are co
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from itertools import chain, combinations, takewhile
@@ -25,9 +28,11 @@ from leastpriv.permissions.names.bare_names import (
     insertions_of,
     template_without_word,
 )
+from leastpriv.permissions.names.calendar_words import calendar_places
 from leastpriv.permissions.names.observed import DeclaredCopies, NameUse, RunFacts
 from leastpriv.permissions.names.words import (
     COPY,
+    RUN,
     SEPARATORS,
     SIGNS_OF_SEGMENTS,
     Name,
@@ -93,7 +98,8 @@ PULL = re.compile(r"(?:pr|pull|pullrequest|mr)\d{1,6}")
 """The key of a pull request's copy."""
 _STAGE = "|".join(sorted(LONG_LIVED, key=len, reverse=True))
 _WITHIN_TEXT = re.compile(
-    rf"(?P<before>[a-z]+?)(?P<word>{PULL.pattern}|{_STAGE})(?P<behind>[a-z]*)"
+    rf"(?P<before>[a-z]+?)(?P<word>{PULL.pattern}|{_STAGE})(?P<behind>[a-z]*)",
+    re.IGNORECASE,
 )
 """A text without a sign that has the word of a copy: `shoppr41orders`, `shopprodorders`."""
 _NUMBER = re.compile(r"\d{1,3}")
@@ -304,25 +310,50 @@ def table_of(
     )
 
 
-def _divided_at_copies(names: Iterable[Name]) -> Mapping[str, Words]:
-    """Texts without a sign -> their words, where the text around the word of a pull request is in
-    names of other copies as well: `shoppr41orders` next to `shopprodorders` or `shoporders`.
+class _Around(Struct, frozen=True, order=True):
+    """What a text without a sign has around the word of a copy: `shop` and `orders` of
+    `shoppr41orders`.
     """
-    texts = {word for name in names for word in name.text}
-    words_by_rest: dict[tuple[str, str], dict[str, Words]] = {}
-    for text in sorted(texts):
+
+    before: str
+    behind: str
+
+    def words_between(self, texts: Sequence[str]) -> Iterator[str]:
+        """Yields what texts in order have in the place of that word; empty if they have none."""
+        for text in texts[bisect_left(texts, self.before) :]:
+            if not text.startswith(self.before):
+                return
+            end = len(text) - len(self.behind)
+            if text.endswith(self.behind) and end >= len(self.before):
+                yield text[len(self.before) : end]
+
+
+def _divided_at_copies(names: Iterable[Name]) -> Mapping[str, Words]:
+    """Texts without a sign -> their words, where the text around the word of a pull request or
+    stage is in names of other copies as well: `shoppr41orders` next to `shopprodorders` or
+    `shoporders`.
+    """
+    texts = sorted({word for name in names for word in name.text})
+    places: set[_Around] = set()
+    for text in texts:
         match = _WITHIN_TEXT.fullmatch(text)
-        if match is not None:
-            before, behind = match["before"], match["behind"]
-            divided = words_by_rest.setdefault((before, behind), {})
-            divided[text] = tuple(filter(None, (before, match["word"], behind)))
-            if before + behind in texts:
-                divided[before + behind] = tuple(filter(None, (before, behind)))
+        if match is not None and (text.islower() or text.isupper()):
+            places.add(_Around(match["before"], match["behind"]))
+    words_in_place = {place: {*place.words_between(texts)} for place in places}
+    counts = Counter(chain.from_iterable(words_in_place.values()))
     glued: dict[str, Words] = {}
-    for divided in words_by_rest.values():
-        has_pull = any(map(PULL.fullmatch, chain.from_iterable(divided.values())))
-        if has_pull and len(divided) > 1:
-            glued.update(divided)
+    for place, words in words_in_place.items():
+        of_pulls = {word for word in words if PULL.fullmatch(word.lower())}
+        of_copies = {
+            word for word in words if word.lower() in LONG_LIVED or counts[word] >= _LEAST_NAMES
+        }
+        of_copies = (of_copies - {""}) | of_pulls
+        if of_pulls and "" in words:
+            of_copies.add("")
+        if len(of_copies) > 1:
+            for word in of_copies:
+                divided = (place.before, word, place.behind)
+                glued["".join(divided)] = tuple(filter(None, divided))
     return glued
 
 
@@ -356,7 +387,7 @@ def learn_copies(
         runs: what each run shows of itself.
         declared: what the owner of the app says.
     """
-    aligned = _aligned(table)
+    aligned = _aligned(table, runs)
     certain = {
         **_drawn_words(table),
         **_declared_words(table, declared),
@@ -364,7 +395,7 @@ def learn_copies(
     }
     support = _supported(aligned, certain, table)
     words = {key: word for key, word in support.items() if _is_best(key, support)}
-    named_copies = [key for key, word in words.items() if word and not word[0][0].isdigit()]
+    named_copies = [key for key, word in words.items() if word and not _is_end_of_word(word)]
     app_words = set[Words]().union(*(_words_before(key, table) for key in named_copies))
     words = dict(_extended(word, table, app_words) for word in words.values())
     words = {key: word for key, word in words.items() if len(key) > 1 or not key.isdigit()}
@@ -390,13 +421,26 @@ def _sorted_by_life(
     """Separates long-lived copies, as `prod`, from short-lived ones, as `pr-58`, whose common form
     is `pr-*`.
     """
-    previews = [key for key in words if PULL.fullmatch(key) or key in certain]
-    gone = frozenset(key for key in words if key and _is_taken_down(key, table, previews))
+    texts_before = _texts_before(words, table)
+    names = _names_by_copy(words, texts_before, table)
+    gone = frozenset(
+        key
+        for key in words
+        if key and _is_taken_down(_without_branches(names[key], key, certain), table)
+    )
     long_keys = {key_of(words_of(word)) for word in declared.long_lived}
     long_lived: dict[str, Words] = {}
     short_lived: dict[str, Words] = {}
     unshown: set[str] = set()
-    life = _Life(table=table, runs=runs, words=words, certain=certain, gone=gone, declared=declared)
+    life = _Life(
+        table=table,
+        runs=runs,
+        words=words,
+        names=names,
+        certain=certain,
+        gone=gone,
+        declared=declared,
+    )
     for key, word in words.items():
         if key in long_keys:
             long_lived[key] = word
@@ -429,7 +473,7 @@ def _sorted_by_life(
         insertions=_insertions(words, table) if NO_COPY in long_lived else frozenset(),
         forms=forms,
         ending_forms=_ending_forms(forms, _forms(declared, shown)),
-        texts_before=_texts_before(words, table),
+        texts_before=texts_before,
         region_words=table.region_words,
         glued=table.glued,
         notes=notes,
@@ -459,16 +503,26 @@ class _Pair(Struct):
     def names(self, side: int) -> set[Name]:
         return {name for sides in self.rests.values() for name in sides[side]}
 
+    def names_with_text_before(self, side: int, table: NameTable) -> set[Name]:
+        """The names with a word, and all others that have it behind the same text of the app."""
+        texts = {
+            name.words[len(name.fixed) : len(before)]
+            for (_, before, _), sides in self.rests.items()
+            for name in sides[side]
+        }
+        name_texts = table.texts_before(key_of(self.words[side]))
+        return self.names(side) | {name for name, text in name_texts if text in texts}
+
 
 _Aligned = Mapping[tuple[str, str], _Pair]
 
 
-def _aligned(table: NameTable) -> _Aligned:
+def _aligned(table: NameTable, runs: Mapping[str, RunFacts]) -> _Aligned:
     """Pairs of words in which names differ, at one place."""
     shared = SharedEnds((name.kind, masked(name.words)) for name in table.runs)
     by_rest: dict[_Rest, dict[Words, list[Name]]] = {}
     for name in table.runs:
-        words = name.words
+        words = _with_masked_day(name, table, runs)
         masked_words = masked(words)
         may_begin = shared.beginnings(name.kind, masked_words)
         may_end = shared.ends(name.kind, masked_words)
@@ -480,7 +534,8 @@ def _aligned(table: NameTable) -> _Aligned:
             if begin < end and True not in is_plain[begin:end]:
                 continue
             remainder = (name.kind, masked_words[:begin], masked_words[end:])
-            by_rest.setdefault(remainder, {}).setdefault(words[begin:end], []).append(name)
+            middle = name.words[begin:end]
+            by_rest.setdefault(remainder, {}).setdefault(middle, []).append(name)
     pairs: dict[tuple[str, str], _Pair] = {}
     for remainder, middles in by_rest.items():
         if not 1 < len(middles) <= _MOST_COPIES * 2:
@@ -493,8 +548,22 @@ def _aligned(table: NameTable) -> _Aligned:
             first = (*numbers, *first_middle)
             second = (*numbers, *second)
             pair = pairs.setdefault((key_of(first), key_of(second)), _Pair((first, second), {}))
-            pair.rests[remainder] = ({*middles[first_middle]}, {*middles[second_middle]})
+            kind, before, behind = remainder
+            rest = (kind, before[: len(before) - len(numbers)], behind)
+            pair.rests[rest] = ({*middles[first_middle]}, {*middles[second_middle]})
     return pairs
+
+
+def _with_masked_day(name: Name, table: NameTable, runs: Mapping[str, RunFacts]) -> Words:
+    """The words of a name with a slot for the parts of the day of its first run: the week of
+    `e2e-2026-w43` is new in each run, and no copy.
+    """
+    first = min(table.runs[name], key=lambda run: table.order.get(run, 0), default="")
+    facts = runs.get(first)
+    if facts is None or not facts.day:
+        return name.words
+    places = {*calendar_places(name.words, date.fromisoformat(facts.day))}
+    return tuple(RUN if index in places else word for index, word in enumerate(name.words))
 
 
 def _numbers_before(before: Words, differing: tuple[Words, Words]) -> Words:
@@ -543,7 +612,7 @@ def _has_component(pair: _Pair, known: frozenset[str], table: NameTable) -> bool
             continue
         if _has_more_than(known, key, word):
             return True
-        names = _with_text_before(word, pair.names(side), table)
+        names = pair.names_with_text_before(side, table)
         of_known_copy = [name for name in names if _has_apart(name, key, known | _PRODUCTION)]
         if len(of_known_copy) >= _LEAST_NAMES_IF_CERTAIN:
             return True
@@ -576,7 +645,7 @@ def _supported(
     known = _known_copies(aligned, certain)
     name_counts: dict[str, int] = {}
     spelling: dict[str, Words] = {}
-    gone = {key for key in partners if key and _is_taken_down(key, table, ())}
+    gone = {key for key in partners if key and _is_taken_down(table.holding(key), table)}
     # Two that runs took down are surer than others, which may share names with them.
     for keys, pair in sorted(aligned.items(), key=lambda item: not gone.issuperset(item[0])):
         first_key, second_key = keys
@@ -616,7 +685,7 @@ def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool, are_g
         if (
             word
             and not are_gone
-            and table.share(_with_text_before(word, pair.names(side), table)) < _LEAST_SHARE
+            and table.share(pair.names_with_text_before(side, table)) < _LEAST_SHARE
         ):
             return False
     first = table.runs_of(pair.names(0))
@@ -625,13 +694,6 @@ def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool, are_g
         all_runs = set(table.order)
         first = all_runs - second or all_runs
     return len(first & second) <= _MOST_SHARED_RUNS * min(len(first), len(second))
-
-
-def _with_text_before(word: Words, names: set[Name], table: NameTable) -> set[Name]:
-    """All names with the word behind the same text of the app as in some names."""
-    name_texts = list(table.texts_before(key_of(word)))
-    texts = {text for name, text in name_texts if name in names}
-    return names | {name for name, text in name_texts if text in texts}
 
 
 def _is_best(key: str, support: Mapping[str, Words]) -> bool:
@@ -658,11 +720,17 @@ def _words_before(key: str, table: NameTable) -> set[Words]:
     return {lowered(text[-2:]) for _, text in table.texts_before(key)}
 
 
+def _is_end_of_word(word: Words) -> bool:
+    """Whether the word of a copy may be the end of one: it begins with a number, or is a letter."""
+    return word[0][0].isdigit() or len(key_of(word)) == 1
+
+
 def _extended(word: Words, table: NameTable, app_words: Collection[Words]) -> tuple[str, Words]:
-    """The word; a bare number takes the word before it along (`pr-101`), but not one that other
-    copies have before them as well: `shop-101` next to `shop-prod`.
+    """The word; a bare number takes the word before it along (`pr-101`), and next to other copies a
+    letter (`feature-a`), but not one that other copies have before them as well: `shop-101` next to
+    `shop-prod`.
     """
-    while word and word[0][0].isdigit():
+    while word and _is_end_of_word(word) and (app_words or word[0].isdigit()):
         before = sorted(_words_before(key_of(word), table))
         if len({words[:1] for words in before}) != 1:
             break
@@ -839,6 +907,7 @@ class _Life(Struct, frozen=True):
     table: NameTable
     runs: Mapping[str, RunFacts]
     words: Mapping[str, Words]
+    names: Mapping[str, set[Name]]
     certain: Mapping[str, Words]
     gone: frozenset[str]
     declared: DeclaredCopies
@@ -885,11 +954,11 @@ class _Life(Struct, frozen=True):
         return len(key) < _SHORTEST_OF_BRANCH or key in LONG_LIVED
 
     def _runs_of(self, key: str) -> set[str]:
-        return self.table.runs_of(self.table.holding(key))
+        return self.table.runs_of(self.names[key])
 
     def _making(self, key: str) -> set[str]:
         """The runs most of whose creations are of a copy."""
-        names = self.table.holding(key)
+        names = self.names[key]
         creations = self.table.made.items()
         return {
             run
@@ -916,13 +985,30 @@ def _has_number(word: Words) -> bool:
     return any(part.isdigit() or re.fullmatch(r"[a-z]+\d+", part) for part in word)
 
 
-def _is_taken_down(key: str, table: NameTable, previews: Collection[str]) -> bool:
-    """Whether runs destroyed most kinds of what they made in a copy; the previews of a stage,
-    `dev-pr-41`, are no part of the stage.
+def _names_by_copy(
+    words: Mapping[str, Words], texts_before: frozenset[Words], table: NameTable
+) -> Mapping[str, set[Name]]:
+    """The names of each copy."""
+    copies = Copies(short_lived=words, texts_before=texts_before)
+    names: dict[str, set[Name]] = {key: set() for key in words}
+    for name in table.runs:
+        copy = copies.copy_of(name)
+        if copy is not None:
+            names[copy.key].add(name)
+    return names
+
+
+def _without_branches(names: set[Name], key: str, branches: Collection[str]) -> set[Name]:
+    """The names of a copy; of a stage without those of branches that are next to it,
+    `dev-login`.
     """
-    names = table.holding(key)
-    if key in LONG_LIVED:
-        names = {name for name in names if not any(_has_apart(name, key, [p]) for p in previews)}
+    if key not in LONG_LIVED:
+        return names
+    return {name for name in names if not _has_apart(name, key, branches)}
+
+
+def _is_taken_down(names: set[Name], table: NameTable) -> bool:
+    """Whether runs destroyed most kinds of what they made of the names of a copy."""
     made_kinds = {name.kind for made_names in table.made.values() for name in made_names & names}
     destroyed = {name.kind for name in names if name in table.destroyed}
     return len(destroyed) >= _LEAST_GONE and 2 * len(destroyed & made_kinds) >= len(made_kinds)
@@ -949,13 +1035,15 @@ def _texts_before(keys: Iterable[str], table: NameTable) -> frozenset[Words]:
 
 
 def _shared_parts(words: Sequence[Words]) -> set[int]:
-    """The places in which several words have one part with letters: `e2e` of `e2e-17` and
-    `e2e-24`.
+    """The places in which several words have one part with letters that ends with no number: `e2e`
+    of `e2e-17` and `e2e-24`, not `v1` of `v1-2` and `v1-3`.
     """
     if len(words) < 2:
         return set()
     columns = enumerate(zip(*words, strict=False))
-    return {index for index, column in columns if len({*column}) == 1 and not column[0].isdigit()}
+    return {
+        index for index, column in columns if len({*column}) == 1 and not column[0][-1].isdigit()
+    }
 
 
 def _open_number(part: str, word: Words) -> str:

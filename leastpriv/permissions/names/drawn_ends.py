@@ -1,8 +1,8 @@
 """Finds ends of names that a tool drew from letters alone: `gzuihsue` of
 `shop-alice-OrdersTable-gzuihsue`.
 
-Such an end looks like a word. All of them have one length, each is behind one text, and like names
-have different ones.
+Such an end looks like a word. All of them have one length, and like names have each another end
+behind another text: `alice`, `bob`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ class _Form(Struct, frozen=True):
 class _End(Struct, frozen=True):
     """The last word of a segment of a name."""
 
-    at: int
-    """The place of the word in the name."""
     word: str
     before: Words
     """The words of the segment before it."""
@@ -42,23 +40,23 @@ class _End(Struct, frozen=True):
 
 def drawn_ends(names: Iterable[Name]) -> frozenset[str]:
     """Returns the ends of some names that a tool drew."""
-    texts_before: dict[str, set[Words]] = {}
-    ends_by_form: dict[_Form, set[str]] = {}
+    ends_by_form: dict[_Form, set[_End]] = {}
     for name in names:
         for end in _ends(name):
-            texts_before.setdefault(end.word, set()).add(end.before)
-            ends_by_form.setdefault(_Form(name.kind, end.before[-2]), set()).add(end.word)
+            ends_by_form.setdefault(_Form(name.kind, end.before[-2]), set()).add(end)
     forms_by_length: dict[int, list[_Form]] = {}
     for form, ends in ends_by_form.items():
-        lengths = {len(end) for end in ends}
-        has_one_text = all(len(texts_before[end]) == 1 for end in ends)
-        if len(ends) > 1 and len(lengths) == 1 and has_one_text:
+        words = {end.word for end in ends}
+        texts = {end.before for end in ends}
+        lengths = {len(word) for word in words}
+        has_own_text_each = len(words) == len(texts) == len(ends)
+        if len(ends) > 1 and len(lengths) == 1 and has_own_text_each:
             forms_by_length.setdefault(lengths.pop(), []).append(form)
     drawn: set[str] = set()
     for forms in forms_by_length.values():
         services = {form.kind.partition(":")[0] for form in forms}
         if len(forms) >= _LEAST_FORMS and len(services) >= _LEAST_SERVICES:
-            drawn.update(end for form in forms for end in ends_by_form[form])
+            drawn.update(end.word for form in forms for end in ends_by_form[form])
     return frozenset(drawn)
 
 
@@ -66,10 +64,8 @@ def with_open_ends(name: Name, drawn: frozenset[str]) -> Name:
     """The name with each of these ends open."""
     if drawn.isdisjoint(name.words):
         return name
-    words = list(name.words)
-    for end in _ends(name):
-        if end.word in drawn:
-            words[end.at] = _OPEN
+    ends = {end.word for end in _ends(name)} & drawn
+    words = [_OPEN if word in ends else word for word in name.words]
     return replace(name, words=tuple(words))
 
 
@@ -81,5 +77,5 @@ def _ends(name: Name) -> Iterator[_End]:
             continue
         segment = name.words[begin:index]
         if len(segment) > 2 and segment[-2] == "-" and _DRAWN.fullmatch(segment[-1]):
-            yield _End(index - 1, segment[-1], segment[:-1])
+            yield _End(segment[-1], segment[:-1])
         begin = index + 1

@@ -238,6 +238,8 @@ def _looks_drawn(part: Words) -> bool:
 
 def _slot(parts: Iterable[Words]) -> str:
     """The slot, with the letters that all values have before a number (`pr100`, `pr101`)."""
+    if all(len(part) == 1 and is_date(part[0]) for part in parts):
+        return _DATE_SLOT
     begins: set[str] = set()
     for part in parts:
         match = _BEFORE_NUMBER.match(part[0]) if len(part) == 1 else None

@@ -152,6 +152,21 @@ def test_a_table_that_replaced_an_older_one_is_not_denied() -> None:
     assert denied_tables(uses, "Orders-*-x") == ()
 
 
+def test_the_week_of_a_run_is_no_copy_so_that_next_year_is_covered() -> None:
+    uses: list[NameUse] = []
+    days = {"1": "20261020", "2": "20261027", "3": "20261103"}
+    for run, week in zip(days, ("43", "44", "45"), strict=True):
+        for service, kind in (("dynamodb", "table/"), ("sqs", "")):
+            make, end = ACTIONS[service]
+            arn = f"arn:aws:{service}:{HERE}:{kind}e2e-2026-w{week}-jobs"
+            uses.append(NameUse(make, arn, (run,), creates=True))
+            uses.append(NameUse(end, arn, (run,), destroys=True))
+    names = read_app_names(uses, [RunFacts(run, day=day) for run, day in days.items()])
+    used = [ObservedResource(use.resource) for use in uses if use.action == "sqs:DeleteQueue"]
+    patterns, _ = names.resources_of("sqs:DeleteQueue", used)
+    assert [pattern.pattern for pattern in patterns] == [f"arn:aws:sqs:{HERE}:e2e-20*-*-jobs"]
+
+
 def test_settings_that_every_deployment_renews_are_not_destroyed() -> None:
     assert not destroys("lambda:RemovePermission")
     assert not destroys("events:RemoveTargets")

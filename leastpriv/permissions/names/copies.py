@@ -353,7 +353,9 @@ def _divided_at_copies(names: Iterable[Name]) -> Mapping[str, Words]:
         if len(of_copies) > 1:
             for word in of_copies:
                 divided = (place.before, word, place.behind)
-                glued["".join(divided)] = tuple(filter(None, divided))
+                parts = tuple(filter(None, divided))
+                if len(parts) > 1:
+                    glued["".join(parts)] = parts
     return glued
 
 
@@ -486,29 +488,53 @@ def _sorted_by_life(
     return copies
 
 
+class _Between(NamedTuple):
+    """Where names differ: the numbers of the words before and behind the place (`SharedEnds`)."""
+
+    before: int
+    behind: int
+
+
+class _Differing(Struct):
+    """The names that differ at one place."""
+
+    begin: int
+    """The place of the first word in which they differ."""
+    names: dict[Words, list[Name]]
+    """What a name has there -> the names with it."""
+
+
 _Rest = tuple[str, Words, Words]
 """Kind of a name, and what it has before and behind a word."""
+
+
+class _AtPlace(Struct, frozen=True):
+    """The names that have one of two words at one place."""
+
+    begin: int
+    """The place of the word."""
+    names: tuple[set[Name], set[Name]]
+    """Those with the first and with the second word."""
 
 
 class _Pair(Struct):
     """The names that differ in two words, at one place each."""
 
     words: tuple[Words, Words]
-    rests: dict[_Rest, tuple[set[Name], set[Name]]]
-    """The rest of the name -> the names with the first and with the second word."""
+    rests: dict[_Between, _AtPlace]
 
     def services(self) -> set[str]:
-        return {kind.partition(":")[0] for kind, _, _ in self.rests}
+        return {name.service for name in self.names(0)}
 
     def names(self, side: int) -> set[Name]:
-        return {name for sides in self.rests.values() for name in sides[side]}
+        return {name for at_place in self.rests.values() for name in at_place.names[side]}
 
     def names_with_text_before(self, side: int, table: NameTable) -> set[Name]:
         """The names with a word, and all others that have it behind the same text of the app."""
         texts = {
-            name.words[len(name.fixed) : len(before)]
-            for (_, before, _), sides in self.rests.items()
-            for name in sides[side]
+            name.words[len(name.fixed) : at_place.begin]
+            for at_place in self.rests.values()
+            for name in at_place.names[side]
         }
         name_texts = table.texts_before(key_of(self.words[side]))
         return self.names(side) | {name for name, text in name_texts if text in texts}
@@ -519,38 +545,42 @@ _Aligned = Mapping[tuple[str, str], _Pair]
 
 def _aligned(table: NameTable, runs: Mapping[str, RunFacts]) -> _Aligned:
     """Pairs of words in which names differ, at one place."""
-    shared = SharedEnds((name.kind, masked(name.words)) for name in table.runs)
-    by_rest: dict[_Rest, dict[Words, list[Name]]] = {}
-    for name in table.runs:
-        words = _with_masked_day(name, table, runs)
-        masked_words = masked(words)
-        may_begin = shared.beginnings(name.kind, masked_words)
-        may_end = shared.ends(name.kind, masked_words)
+    words_without_day = {name: _with_masked_day(name, table, runs) for name in table.runs}
+    masked_words = {name: masked(words) for name, words in words_without_day.items()}
+    shared = SharedEnds((name.kind, words) for name, words in masked_words.items())
+    by_place: dict[_Between, _Differing] = {}
+    for name, words in words_without_day.items():
+        beginnings = shared.beginnings(name.kind, masked_words[name])
+        ends = shared.ends(name.kind, masked_words[name])
         is_plain = [not is_drawn(word) and word not in SEPARATORS for word in words]
         nothing = ((index, index) for index in range(len(name.fixed), len(words) + 1))
         for begin, end in chain(nothing, name.parts(_MOST_WORDS)):
-            if not (may_begin[begin] and may_end[end]):
+            place = _Between(beginnings[begin], ends[end])
+            if 0 in place:
                 continue
             if begin < end and True not in is_plain[begin:end]:
                 continue
-            remainder = (name.kind, masked_words[:begin], masked_words[end:])
-            middle = name.words[begin:end]
-            by_rest.setdefault(remainder, {}).setdefault(middle, []).append(name)
+            differing = by_place.setdefault(place, _Differing(begin, {}))
+            differing.names.setdefault(name.words[begin:end], []).append(name)
     pairs: dict[tuple[str, str], _Pair] = {}
-    for remainder, middles in by_rest.items():
+    for place, differing in by_place.items():
+        middles = differing.names
         if not 1 < len(middles) <= _MOST_COPIES * 2:
             continue
         for first_middle, second_middle in combinations(sorted(middles), 2):
             if not _is_smallest(first_middle, second_middle):
                 continue
             second = second_middle if first_middle else stripped(second_middle)
-            numbers = _numbers_before(remainder[1], (first_middle, second))
+            example = middles[first_middle][0]
+            before = masked_words[example][: differing.begin]
+            numbers = _numbers_before(before, (first_middle, second))
             first = (*numbers, *first_middle)
             second = (*numbers, *second)
             pair = pairs.setdefault((key_of(first), key_of(second)), _Pair((first, second), {}))
-            kind, before, behind = remainder
-            rest = (kind, before[: len(before) - len(numbers)], behind)
-            pair.rests[rest] = ({*middles[first_middle]}, {*middles[second_middle]})
+            beginnings = shared.beginnings(example.kind, masked_words[example])
+            begin = differing.begin - len(numbers)
+            names = ({*middles[first_middle]}, {*middles[second_middle]})
+            pair.rests[_Between(beginnings[begin], place.behind)] = _AtPlace(begin, names)
     return pairs
 
 

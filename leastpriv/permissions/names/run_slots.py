@@ -160,23 +160,23 @@ class _Learning:
 
     def open_parts_by(self, spans: _Spans, slotted: dict[TemplateKey, Template]) -> None:
         """Puts slots where parts of one length are new in each run."""
-        groups: dict[tuple[str, Words, Words, int], dict[Words, set[TemplateKey]]] = {}
+        groups: dict[tuple[int, int, int], dict[Words, set[TemplateKey]]] = {}
         shared = SharedEnds((kind, masked(words)) for (kind, _), words in slotted.items())
         for key, words in slotted.items():
             masked_words = masked(words)
-            may_begin = shared.beginnings(key[0], masked_words)
-            may_end = shared.ends(key[0], masked_words)
+            beginnings = shared.beginnings(key[0], masked_words)
+            ends = shared.ends(key[0], masked_words)
             for begin, end in spans(words):
-                if not (may_begin[begin] and may_end[end]):
+                group = (begin, beginnings[begin], ends[end])
+                if 0 in group[1:]:
                     continue
                 part = words[begin:end]
                 if all(RUN in word or word in SEPARATORS for word in part):
                     continue
                 if not self._region_words.keys().isdisjoint(part):
                     continue
-                group = (key[0], masked_words[:begin], masked_words[end:], begin)
                 groups.setdefault(group, {}).setdefault(part, set()).add(key)
-        for (_, _, _, begin), parts in groups.items():
+        for (begin, _, _), parts in groups.items():
             if len(parts) < _LEAST_DRAWN_VALUES:
                 continue
             new = self._new_parts(parts)

@@ -62,6 +62,12 @@ _WITHOUT_TYPE = frozenset({"s3", "sqs", "sns", "apigateway", "codecommit", "code
 """Services whose ARNs have no resource type before the name."""
 
 
+_MOST_WORDS = 64
+"""Words and separators of a name that is read; a name of IAM has at most 64 letters."""
+_MOST_OF_SEGMENT = 40
+"""Words and separators of a part of a segment: a branch has up to some twenty words."""
+
+
 class Name(Struct, frozen=True, cache_hash=True):
     """A resource, with what its service fixes apart from the text of the app."""
 
@@ -85,13 +91,14 @@ class Name(Struct, frozen=True, cache_hash=True):
 
     def parts(self, most_words: int) -> Iterator[Place]:
         """Yields the places of the parts of the app's text: those within a segment of a path, where
-        a branch may have any number of words, and those of at most so many words over several.
+        a branch may have many words, and those of at most so many words over several.
         """
         end_of_segment = len(self.words)
         for begin in reversed(range(len(self.fixed), len(self.words))):
             if self.words[begin] in SIGNS_OF_SEGMENTS:
                 end_of_segment = begin
-            last = min(max(begin + most_words, end_of_segment), len(self.words))
+            last = max(begin + most_words, min(end_of_segment, begin + _MOST_OF_SEGMENT))
+            last = min(last, len(self.words))
             for end in range(begin + 1, last + 1):
                 yield begin, end
 
@@ -127,11 +134,12 @@ def _camel_words(text: str) -> Sequence[str]:
 def name_of(resource: str) -> Name | None:
     """Reads an ARN or a pattern of one, with what AWS or a tool draws open; None for other text.
 
-    A name with an escaped sign or a policy variable is read by no rule, nor is an id that AWS drew.
+    A name with an escaped sign, a policy variable or very many words is read by no rule, nor is an
+    id that AWS drew.
     """
     if _is_unread(resource):
         return None
-    return _name(open_parts(resource, is_made=False).text)
+    return _readable(_name(open_parts(resource, is_made=False).text))
 
 
 @lru_cache(maxsize=16_384)
@@ -152,13 +160,13 @@ def name_below_id(resource: str) -> Name | None:
     fixed = text[: len(text) - len(open_text[end:])]
     type_words = words_of(fixed)
     words = type_words + words_of(text.removeprefix(fixed))
-    return Name(":".join(head), f"{head[2]}:{fixed}", type_words, words)
+    return _readable(Name(":".join(head), f"{head[2]}:{fixed}", type_words, words))
 
 
 @lru_cache(maxsize=16_384)
 def literal_name_of(resource: str) -> Name | None:
     """Reads an ARN or a pattern of one letter by letter; None where `name_of` reads none."""
-    return None if _is_unread(resource) else _name(resource)
+    return None if _is_unread(resource) else _readable(_name(resource))
 
 
 def _is_unread(resource: str) -> bool:
@@ -185,6 +193,11 @@ def _name(resource: str) -> Name:
     type_words = words_of(fixed)
     words = type_words + words_of(text.removeprefix(fixed))
     return Name(":".join(head), f"{service}:{kind}", type_words, words)
+
+
+def _readable(name: Name) -> Name | None:
+    """The name; None for one of so many words that comparing its parts would take too long."""
+    return name if len(name.words) <= _MOST_WORDS else None
 
 
 def ids_in(resource: str) -> Iterator[str]:
@@ -250,8 +263,11 @@ def unglued(name: Name, glued: Mapping[str, Words]) -> Name:
     """The name with each text that is known to be several words divided."""
     if glued.keys().isdisjoint(name.text):
         return name
-    words = [glued.get(word, (word,)) for word in name.text]
-    return replace(name, words=(*name.fixed, *chain.from_iterable(words)))
+    text = name.text
+    # A word of a text may be several itself.
+    while not glued.keys().isdisjoint(text):
+        text = tuple(chain.from_iterable(glued.get(word, (word,)) for word in text))
+    return replace(name, words=(*name.fixed, *text))
 
 
 def is_separator(word: str) -> bool:
@@ -301,24 +317,54 @@ def masked(words: Words) -> Words:
 class SharedEnds:
     """Which beginnings and ends several names of a kind have: names that differ in one part share
     the words before and behind it.
+
+    Each beginning and each end has a number, so that equal ones are found, and kept, as numbers.
     """
 
     def __init__(self, names: Iterable[tuple[str, Words]]) -> None:
         """`names`: kinds, and words as `masked` gives them."""
-        self._beginnings: Counter[tuple[str, Words]] = Counter()
-        self._ends: Counter[tuple[str, Words]] = Counter()
+        self._beginnings = _Beginnings()
+        self._ends = _Beginnings()
         for kind, words in names:
-            for index in range(len(words) + 1):
-                self._beginnings[kind, words[:index]] += 1
-                self._ends[kind, words[index:]] += 1
+            self._beginnings.add(kind, words)
+            self._ends.add(kind, words[::-1])
 
-    def beginnings(self, kind: str, words: Words) -> Sequence[bool]:
-        """For each place in a name, whether another name has the words before it."""
-        return [self._beginnings[kind, words[:index]] > 1 for index in range(len(words) + 1)]
+    def beginnings(self, kind: str, words: Words) -> Sequence[int]:
+        """For each place in a name the number of the words before it; 0 where no other name has
+        them.
+        """
+        return self._beginnings.shared(kind, words)
 
-    def ends(self, kind: str, words: Words) -> Sequence[bool]:
-        """For each place in a name, whether another name has the words from it on."""
-        return [self._ends[kind, words[index:]] > 1 for index in range(len(words) + 1)]
+    def ends(self, kind: str, words: Words) -> Sequence[int]:
+        """For each place in a name the number of the words from it on; 0 where no other name has
+        them.
+        """
+        return self._ends.shared(kind, words[::-1])[::-1]
+
+
+class _Beginnings:
+    """The beginnings of some names, each with a number from 1 and the names that have it."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, str], int] = {}
+        """Number of a beginning and the word behind it -> number of both."""
+        self._names: Counter[int] = Counter()
+
+    def add(self, kind: str, words: Words) -> None:
+        """Adds a name."""
+        number = 0
+        for word in (kind, *words):
+            number = self._numbers.setdefault((number, word), len(self._numbers) + 1)
+            self._names[number] += 1
+
+    def shared(self, kind: str, words: Words) -> list[int]:
+        """The number of each beginning of a name that was added; 0 where no other name has it."""
+        numbers: list[int] = []
+        number = 0
+        for word in (kind, *words):
+            number = self._numbers[number, word]
+            numbers.append(number if self._names[number] > 1 else 0)
+        return numbers
 
 
 def is_word(words: Words) -> bool:

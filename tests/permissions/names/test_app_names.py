@@ -256,3 +256,41 @@ def test_a_deny_names_no_resource_that_the_action_does_not_take() -> None:
     names = read_app_names(uses, [RunFacts(str(run)) for run in range(3)])
     assert names.denied("ecs:DeleteService", ["*"]) == (services[0],)
     assert names.denied("ecs:DeregisterTaskDefinition", ["*"]) == ()
+
+
+GLUED = ("shop", "prod", "pr41", "41", "dev", "a", "b", "ab", "abc", "ShopPr41", "jobs", "shopprod")
+
+
+@st.composite
+def glued_name(draw: st.DrawFn) -> str:
+    """A name of words with and without a sign between them."""
+    words = draw(st.lists(st.sampled_from(GLUED), min_size=1, max_size=5))
+    signs = st.sampled_from(("", "-", "-", "_", "/", ":"))
+    return "".join(f"{draw(signs)}{word}" for word in words).lstrip("-_/:")
+
+
+@given(st.lists(glued_name(), min_size=1, max_size=12))
+def test_names_are_read_however_their_texts_are_divided(names: list[str]) -> None:
+    uses = uses_of([{"creates": [f"table/{name}"]} for name in names])
+    read = read_app_names(uses, [RunFacts(str(number)) for number, _ in enumerate(names)])
+    assert {*read.by_resource} == {arn_of(f"table/{name}") for name in names}
+
+
+def test_a_text_that_is_several_words_is_divided_until_none_is() -> None:
+    runs = [
+        {"creates": ["table/a-b", "table/ab-c", "table/abc"]},
+        {"creates": ["table/abc-d"]},
+    ]
+    read = read_app_names(uses_of(runs), [RunFacts("0"), RunFacts("1")])
+    assert {use.template[2:] for use in read.uses} == {
+        ("a", "-", "b"),
+        ("a", "b", "-", "c"),
+        ("a", "b", "c"),
+        ("a", "b", "c", "-", "d"),
+    }
+
+
+def test_a_name_of_very_many_words_is_not_compared_with_others() -> None:
+    runs = [{"creates": [f"table/{'-'.join(['part'] * 40)}-{number}"]} for number in range(3)]
+    read = read_app_names(uses_of(runs), [RunFacts(str(number)) for number in range(3)])
+    assert not read.by_resource

@@ -98,7 +98,7 @@ PULL = re.compile(r"(?:pr|pull|pullrequest|mr)\d{1,6}")
 """The key of a pull request's copy."""
 _STAGE = "|".join(sorted(LONG_LIVED, key=len, reverse=True))
 _WITHIN_TEXT = re.compile(
-    rf"(?P<before>[a-z]+?)(?P<word>{PULL.pattern}|{_STAGE})(?P<behind>[a-z]*)",
+    rf"(?P<before>[a-z]+?)(?P<word>{PULL.pattern}|{_STAGE})(?P<behind>(?:[a-z][a-z\d]*)?)",
     re.IGNORECASE,
 )
 """A text without a sign that has the word of a copy: `shoppr41orders`, `shopprodorders`."""
@@ -328,7 +328,7 @@ class _Around(Struct, frozen=True, order=True):
                 yield text[len(self.before) : end]
 
 
-def _divided_at_copies(names: Iterable[Name]) -> Mapping[str, Words]:
+def _divided_at_copies(names: Sequence[Name]) -> Mapping[str, Words]:
     """Texts without a sign -> their words, where the text around the word of a pull request or
     stage is in names of other copies as well: `shoppr41orders` next to `shopprodorders` or
     `shoporders`.
@@ -340,12 +340,17 @@ def _divided_at_copies(names: Iterable[Name]) -> Mapping[str, Words]:
         if match is not None and (text.islower() or text.isupper()):
             places.add(_Around(match["before"], match["behind"]))
     words_in_place = {place: {*place.words_between(texts)} for place in places}
-    counts = Counter(chain.from_iterable(words_in_place.values()))
+    counts = Counter(map(str.lower, chain.from_iterable(words_in_place.values())))
+    if places:
+        # A word that other names have apart from their text: `shop-login-jobs`.
+        counts.update(word.lower() for name in names for word in {*name.text})
     glued: dict[str, Words] = {}
     for place, words in words_in_place.items():
         of_pulls = {word for word in words if PULL.fullmatch(word.lower())}
         of_copies = {
-            word for word in words if word.lower() in LONG_LIVED or counts[word] >= _LEAST_NAMES
+            word
+            for word in words
+            if word.lower() in LONG_LIVED or counts[word.lower()] >= _LEAST_NAMES
         }
         of_copies = (of_copies - {""}) | of_pulls
         if of_pulls and "" in words:

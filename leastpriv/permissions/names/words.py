@@ -46,7 +46,7 @@ _WHOLE = re.compile(
 """Texts that are one word whatever signs they have: a UUID, a date with its time, a version, a
 region.
 """
-_CAMEL = re.compile(r"(?:[A-Z]?[a-z]+\d*)(?:[A-Z]{1,4}(?=[A-Z][a-z]{2})|[A-Z][a-z]+\d*)+")
+_CAMEL = re.compile(r"(?:[A-Z]?[a-z]+\d*)(?:[A-Z]{1,4}(?=[A-Z][a-z][a-z\d])|[A-Z][a-z]+\d*)+")
 _CAMEL_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+\d*")
 _NUMBERED = re.compile(r"[A-Za-z]+\d{1,3}|v?\d+(?:\.\d+)*|\d{12}")
 _LEAST_DRAWN_NUMBER = 5

@@ -64,6 +64,10 @@ from leastpriv.permissions.patterns import (
 from leastpriv.permissions.resource_types import fits
 from leastpriv.permissions.volatility import WildcardPart, in_region, literal_letters, region_of
 
+_LEAST_RUNS_APART = 2
+"""Runs that used a name that is none of those that come and go: it has no slot, or newer ones of
+its form are gone.
+"""
 _LEAST_DELETIONS = 2
 """Runs that destroyed in a long-lived copy before what they draw in its names is open."""
 _LEAST_LITERAL = 3
@@ -479,7 +483,11 @@ class AppNames(Struct, frozen=True):
         """
         if named_use.copy is not None:
             return self.copies.lasts(named_use.copy)
-        return len(self.runs_of[named_use.use.resource]) >= LEAST_LIVED_RUNS
+        resource = named_use.use.resource
+        runs = len(self.runs_of[resource])
+        # No preview has such a name.
+        is_apart = not named_use.has_slot or resource in self.outliving
+        return runs >= (_LEAST_RUNS_APART if is_apart else LEAST_LIVED_RUNS)
 
     def _named_as(self, kind: str, template: Template) -> NamedUse:
         return next(

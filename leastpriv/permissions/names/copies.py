@@ -639,8 +639,11 @@ def _known_copies(aligned: _Aligned, certain: Collection[str]) -> frozenset[str]
 def _has_component(pair: _Pair, known: frozenset[str], table: NameTable) -> bool:
     """Whether a word of a pair is a component's: of two apps `admin` and `admin-api`, names with
     `api` have the word of a copy at another place, `prod` or `pr-4`, and a name is of one copy. For
-    the same reason `api-prod` is no copy next to `prod`.
+    the same reason `api-prod` is no copy next to `prod`. Where a stage is in the place of the other
+    word, `my-prod-app-prod`, the first one is of the name of the app.
     """
+    is_next_to_stage = any(key_of(word) in LONG_LIVED for word in pair.words)
+    of_copies = known if is_next_to_stage else known | _PRODUCTION
     for side, word in enumerate(pair.words):
         key = key_of(word)
         if not key or key in known:
@@ -648,7 +651,7 @@ def _has_component(pair: _Pair, known: frozenset[str], table: NameTable) -> bool
         if _has_more_than(known, key, word):
             return True
         names = pair.names_with_text_before(side, table)
-        of_known_copy = [name for name in names if _has_apart(name, key, known | _PRODUCTION)]
+        of_known_copy = [name for name in names if _has_apart(name, key, of_copies)]
         if len(of_known_copy) >= _LEAST_NAMES_IF_CERTAIN:
             return True
     return False
@@ -967,8 +970,20 @@ class _Life(Struct, frozen=True):
         """Whether a copy has a number, and few runs used it."""
         if self._is_stage(key) or not _has_number(self.words[key]):
             return False
+        if self._outlives_others(key):
+            return False
         using = self._runs_of(key)
         return len(using) < LEAST_LIVED_RUNS or 2 * len(using) < len(self.table.order)
+
+    def _outlives_others(self, key: str) -> bool:
+        """Whether several runs used a copy that was there before all those that were taken down:
+        `v1` is production where `alice` and `bob` came and went.
+        """
+        using = self._runs_of(key)
+        if key in self.gone or not self.gone or len(using) < 2:
+            return False
+        first_use = self.table.first_of(using)
+        return all(first_use < self.table.first_of(self._runs_of(other)) for other in self.gone)
 
     def came_late(self, key: str) -> bool:
         """Whether few runs used a copy, and another one was there before it.

@@ -80,3 +80,16 @@ def test_the_next_preview_may_be_taken_down_and_production_may_not(app: dict[str
         is_covered = any(resource_covers(pattern, in_production) for pattern in patterns)
         is_denied = any(resource_covers(pattern, in_production) for pattern in denied)
         assert not is_covered or is_denied, (patterns, denied)
+
+
+@pytest.mark.parametrize(
+    "copies",
+    [
+        ["stable", "3fa8c1d2", "91bd02e7", "7c11e94a"],
+        ["prod-eu", "2026-11-01", "2026-11-02", "2026-11-03"],
+    ],
+)
+def test_what_was_there_before_all_that_came_and_went_is_not_taken_down(copies: list[str]) -> None:
+    names = ["table/shop-{copy}-users", "shop-{copy}-mails", "parameter/shop/{copy}/token"]
+    app = {"words": {"copy": copies}, "names": names}
+    test_the_next_preview_may_be_taken_down_and_production_may_not(app)

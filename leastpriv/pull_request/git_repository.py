@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -393,43 +393,73 @@ class GitRepository:
         nothing is left to change. A branch that a person added to, amended or rebased is left as it
         is.
         """
-        branch = publication.branch
+        base = self._base_of(publication)
+        head = self.commit_at(f"refs/heads/{publication.branch}")
+        unchanged = PublishResult(
+            PullRequestOperation.NONE, publication.branch, head or "", base.commit
+        )
+        edit_reason = self._edit_reason(publication, base.commit, head) if head else ""
+        if edit_reason:
+            return replace(unchanged, reason=edit_reason)
+        if publication.is_part_of(lambda path: self.read(base.commit, path)):
+            return self._without_change(publication, base, unchanged)
+        if head and self._holds_proposal(publication, base, head):
+            return replace(unchanged, reason="The branch already holds this proposal.")
+        tree = self._tree_with(publication.files, base)
+        new_head = self.write_commit(tree, base.commit, commit_message(publication), now)
+        self.move_branch(publication.branch, head, new_head)
+        operation = PullRequestOperation.UPDATED if head else PullRequestOperation.CREATED
+        return replace(unchanged, operation=operation, head_sha=new_head)
+
+    def _base_of(self, publication: Publication) -> BaseBranch:
+        """Returns the base of a proposal; raises PullRequestError where it moved since the proposal
+        was made, or is the proposal's branch.
+        """
         base = self.branch_head(publication.base)
         if publication.expected_base not in ("", base.commit):
             raise PullRequestError(
                 f"The branch {base.name!r} moved while the proposal was made: run again."
             )
-        if branch == base.name:
+        if publication.branch == base.name:
             raise PullRequestError(
-                f"The input branch is {branch!r}: name a branch other than the base {base.name!r}."
+                f"The input branch is {base.name!r}: name a branch other than the base"
+                f" {base.name!r}."
             )
-        head = self.commit_at(f"refs/heads/{branch}")
-        unchanged = PublishResult(PullRequestOperation.NONE, branch, head or "", base.commit)
-        if head is not None and (edited := self._edit_reason(publication, base.commit, head)):
-            return replace(unchanged, reason=edited)
-        if publication.is_part_of(lambda path: self.read(base.commit, path)):
-            if head is None:
-                return replace(unchanged, reason=f"Nothing to change on {base.name}.")
-            hold = publication.holds.hold(())
-            if hold and not self._is_on_base(base.commit, head):
-                return replace(unchanged, operation=PullRequestOperation.HELD, reason=hold.text)
-            self.move_branch(branch, head, None)
-            reason = f"No change is left on {base.name}."
-            return replace(
-                unchanged, operation=PullRequestOperation.CLOSED, head_sha="", reason=reason
-            )
-        if head is not None:
-            latest = self._commits(head)[0]
-            if latest.fingerprint == publication.fingerprint and latest.parents == (base.commit,):
-                return replace(unchanged, reason="The branch already holds this proposal.")
+        return base
+
+    def _without_change(
+        self, publication: Publication, base: BaseBranch, unchanged: PublishResult
+    ) -> PublishResult:
+        """Deletes the branch of a proposal that changes nothing on the base, unless its changes
+        wait; returns the result.
+        """
+        head = unchanged.head_sha
+        if not head:
+            return replace(unchanged, reason=f"Nothing to change on {base.name}.")
+        hold = publication.holds.hold(())
+        if hold and not self._is_on_base(base.commit, head):
+            return replace(unchanged, operation=PullRequestOperation.HELD, reason=hold.text)
+        self.move_branch(publication.branch, head, None)
+        return replace(
+            unchanged,
+            operation=PullRequestOperation.CLOSED,
+            head_sha="",
+            reason=f"No change is left on {base.name}.",
+        )
+
+    def _holds_proposal(self, publication: Publication, base: BaseBranch, head: str) -> bool:
+        """Whether the branch at `head` is the one commit of the proposal on the base."""
+        latest = self._commits(head)[0]
+        is_on_base = latest.parents == (base.commit,)
+        return is_on_base and latest.fingerprint == publication.fingerprint
+
+    def _tree_with(self, files: Mapping[str, bytes], base: BaseBranch) -> str:
+        """Writes the tree of the base with the files of a proposal, and returns it."""
         tree = f"{base.commit}^{{tree}}"
-        for path, content in publication.files.items():
+        for path, content in files.items():
             blob = self.git.run("hash-object", "-w", "--stdin", stdin=content).decode().strip()
             tree = self._replace_entry(tree, path_parts(path), blob, path)
-        new = self.write_commit(tree, base.commit, commit_message(publication), now)
-        self.move_branch(branch, head, new)
-        operation = PullRequestOperation.CREATED if head is None else PullRequestOperation.UPDATED
-        return replace(unchanged, operation=operation, head_sha=new)
+        return tree
 
     def _is_on_base(self, base_sha: str, head: str) -> bool:
         """Whether the base holds each file that the commits of the branch change."""

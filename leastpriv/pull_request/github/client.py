@@ -103,26 +103,46 @@ def translate_github_errors(doing: str) -> Iterator[None]:
 
 def error_sentence(doing: str, error: GithubException) -> str:
     """Returns the sentence for an error of GitHub."""
-    message = str(error.data.get("message", "")).rstrip(".") if isinstance(error.data, dict) else ""
-    if error.status == 401:
-        return f"GitHub rejected the token while {doing}: check the input github-token."
-    if error.status == 403 and "not accessible" in message:
-        permissions = _required_permissions(doing)
-        return (
-            f"The token may not do this ({doing}: {message}): the job needs `permissions:"
-            f" {permissions}`."
-        )
-    if error.status in (403, 422) and _PROTECTION_MESSAGE.search(message):
-        return f"GitHub protects the branch ({doing}: {message}): name another in the input branch."
-    if error.status == 404 and doing.startswith("reading the repository"):
-        return (
-            f"GitHub has no such repository for this token ({doing}): check the input github-token."
-        )
-    if error.status == 429 or (error.status == 403 and "rate limit" in message.lower()):
-        wait = getattr(error, "wait", None)
-        again = f"run again in {_duration(wait)}" if wait else "run again later"
-        return f"GitHub's rate limit was reached while {doing}: {again}."
-    return f"GitHub answered {error.status} while {doing}{': ' + message if message else ''}."
+    message = _message_of(error)
+    match error.status:
+        case 401:
+            return f"GitHub rejected the token while {doing}: check the input github-token."
+        case 403 if "not accessible" in message:
+            permissions = _required_permissions(doing)
+            return (
+                f"The token may not do this ({doing}: {message}): the job needs `permissions:"
+                f" {permissions}`."
+            )
+        case 403 | 422 if _PROTECTION_MESSAGE.search(message):
+            return (
+                f"GitHub protects the branch ({doing}: {message}): name another in the input"
+                " branch."
+            )
+        case 404 if doing.startswith("reading the repository"):
+            return (
+                f"GitHub has no such repository for this token ({doing}): check the input"
+                " github-token."
+            )
+        case 403 if "rate limit" in message.lower():
+            return _rate_limit_sentence(doing, error)
+        case 429:
+            return _rate_limit_sentence(doing, error)
+    explanation = f": {message}" if message else ""
+    return f"GitHub answered {error.status} while {doing}{explanation}."
+
+
+def _message_of(error: GithubException) -> str:
+    """Returns GitHub's own sentence without its full stop; empty where the answer has none."""
+    if not isinstance(error.data, dict):
+        return ""
+    return str(error.data.get("message", "")).rstrip(".")
+
+
+def _rate_limit_sentence(doing: str, error: GithubException) -> str:
+    """Returns the sentence for a rate limit, with the time to wait where it is known."""
+    wait = getattr(error, "wait", None)
+    again = f"run again in {_duration(wait)}" if wait else "run again later"
+    return f"GitHub's rate limit was reached while {doing}: {again}."
 
 
 def _duration(seconds: float) -> str:

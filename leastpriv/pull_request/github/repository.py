@@ -79,6 +79,16 @@ _LEFT_ALONE: Mapping[PullRequestStep, _Notice] = {
     ),
 }
 """The comment says why the pull request is left alone."""
+_REFUSALS = {
+    PullRequestStep.FOREIGN: (
+        "The branch {branch!r} is not this program's: name another in the input branch."
+    ),
+    PullRequestStep.OTHER_SCOPE: (
+        "The branch {branch!r} holds the proposal for another role or policy file: name a separate"
+        " branch for each in the input branch."
+    ),
+}
+"""The sentence for a branch that is no proposal of this policy file."""
 _NOTHING_BUT_DECLINED = (
     "No other change is left. The pull request is not closed, because its branch has commits of"
     " others."
@@ -384,52 +394,64 @@ class _PlannedWork(Struct, frozen=True):
 
     def execute(self, planned: PlannedStep) -> PublishResult:
         """Executes a planned step and returns the result."""
-        name = self.publication.branch
         head = self.branch.head if self.branch else ""
+        match planned.step:
+            case PullRequestStep.FOREIGN | PullRequestStep.OTHER_SCOPE:
+                refusal = _REFUSALS[planned.step].format(branch=self.publication.branch)
+                raise PullRequestError(refusal)
+            case PullRequestStep.CREATE | PullRequestStep.UPDATE:
+                return self._write_branch(planned.declined)
+            case PullRequestStep.CREATE_PULL | PullRequestStep.REWORD:
+                return self._write_pull_request(head, planned.declined)
         unchanged = self._result(
             PullRequestOperation.NONE,
             head,
             reason=planned.reason,
             number=self.opened.number if self.opened else planned.declined,
         )
+        if planned.step is PullRequestStep.DELETE_BRANCH:
+            self._delete_branch()
+            return replace(unchanged, head_sha="")
+        if self.opened:
+            return self._execute_on_open(planned, self.opened, unchanged)
+        return unchanged
+
+    def _execute_on_open(
+        self, planned: PlannedStep, opened: OpenPullRequest, unchanged: PublishResult
+    ) -> PublishResult:
+        """Holds, closes, leaves alone or resumes the open pull request; returns the result.
+
+        Args:
+            planned: The step, which writes no proposal.
+            opened: The pull request.
+            unchanged: The result where nothing is written.
+        """
         match planned.step:
-            case PullRequestStep.FOREIGN:
-                raise PullRequestError(
-                    f"The branch {name!r} is not this program's: name another in the input branch."
-                )
-            case PullRequestStep.OTHER_SCOPE:
-                raise PullRequestError(
-                    f"The branch {name!r} holds the proposal for another role or policy file: name"
-                    " a separate branch for each in the input branch."
-                )
-            case PullRequestStep.CREATE | PullRequestStep.UPDATE:
-                return self._write_branch(planned.declined)
-            case PullRequestStep.CREATE_PULL | PullRequestStep.REWORD:
-                return self._write_pull_request(head, planned.declined)
-            case PullRequestStep.HOLD if self.opened and self.writes_nothing(planned):
+            case PullRequestStep.HOLD:
+                if not self.writes_nothing(planned):
+                    comment = _HELD.format(reason=planned.comment)
+                    self.pull_requests.upsert_comment(
+                        opened.number, _HELD_MARKER, comment, HELD_LABEL
+                    )
                 return replace(unchanged, operation=PullRequestOperation.HELD)
-            case PullRequestStep.HOLD if self.opened:
-                comment = _HELD.format(reason=planned.comment)
-                self.pull_requests.upsert_comment(
-                    self.opened.number, _HELD_MARKER, comment, HELD_LABEL
-                )
-                return replace(unchanged, operation=PullRequestOperation.HELD)
-            case PullRequestStep.CLOSE if self.opened:
-                reason = self.publication.holds.closing_reason(self.opened.changes)
-                self.pull_requests.close(self.opened.number, reason)
-                self.branches.move_branch(name, head, None)
+            case PullRequestStep.CLOSE:
+                reason = self.publication.holds.closing_reason(opened.changes)
+                self.pull_requests.close(opened.number, reason)
+                self._delete_branch()
                 return replace(unchanged, operation=PullRequestOperation.CLOSED, head_sha="")
-            case PullRequestStep.DELETE_BRANCH:
-                self.branches.move_branch(name, head, None)
-                return replace(unchanged, head_sha="")
-            case step if self.opened and step in _LEFT_ALONE:
+            case step if step in _LEFT_ALONE:
                 notice = self._notice(step)
                 self.pull_requests.upsert_comment(
-                    self.opened.number, _EDITED_MARKER, notice.comment, notice.label
+                    opened.number, _EDITED_MARKER, notice.comment, notice.label
                 )
             case _ if planned.is_current:
                 self._resume()
         return unchanged
+
+    def _delete_branch(self) -> None:
+        """Deletes the branch of the proposal, unless it moved since it was read."""
+        head = self.branch.head if self.branch else ""
+        self.branches.move_branch(self.publication.branch, head, None)
 
     def _notice(self, step: PullRequestStep) -> _Notice:
         """Returns why a pull request is left alone, and what a person declined by its branch."""

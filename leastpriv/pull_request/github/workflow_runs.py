@@ -193,28 +193,39 @@ class WorkflowRuns:
     def origin_by_login(self, run: Run) -> RunOrigin | None:
         """Returns the origin that the login of a run shows without its workflow run, else None."""
         login = self._login_of(run)
-        if run.identity and not login:
+        if login:
+            return self._origin_of_foreign(login) or self._origin_of_ref(login, run)
+        if run.identity:
             return RunOrigin(Origin.UNKNOWN, _OTHER_PROVIDER)
-        if not login:
-            return None
+        return None
+
+    def _origin_of_foreign(self, login: GitHubLogin) -> RunOrigin | None:
+        """Returns the origin of a login of another repository or of a pull request; None for any
+        other login.
+        """
         if not login.repository:
             return RunOrigin(Origin.UNKNOWN, "a login of a repository that its subject hides")
         if not self._is_of_repository(login):
             return RunOrigin(Origin.UNREVIEWED, f"a login of the repository {login.repository}")
         if login.is_pull_request:
             return RunOrigin(Origin.UNREVIEWED, "a login of a pull request")
-        origin = reviewed_by_name(login, self._reviewed_refs)
-        if origin and not login.branch:
-            return origin
+        return None
+
+    def _origin_of_ref(self, login: GitHubLogin, run: Run) -> RunOrigin | None:
+        """Returns the origin that a login of the repository shows by its branch, tag or
+        environment; None where only the workflow run shows it.
+        """
+        named_origin = reviewed_by_name(login, self._reviewed_refs)
         if not login.branch:
-            return None
-        if not (origin or login.branch == self._base):
-            origin_of_branch = self._origin_of_other_branch(login.branch)
-            if origin_of_branch:
-                return origin_of_branch
+            return named_origin
+        mark = BY_LOGIN
+        if not named_origin and login.branch != self._base:
+            unreviewed = self._origin_of_other_branch(login.branch)
+            if unreviewed:
+                return unreviewed
+            mark = OTHER_BRANCH
         if self._runs_beside_pull_request_target(run):
             return None
-        mark = BY_LOGIN if origin or login.branch == self._base else OTHER_BRANCH
         return RunOrigin(Origin.REVIEWED, login.branch, mark)
 
     def _origin_of_other_branch(self, branch: str) -> RunOrigin | None:

@@ -27,6 +27,7 @@ from leastpriv.permissions.lifecycle import siblings_among
 from leastpriv.permissions.names.bare_names import without_slots
 from leastpriv.permissions.names.copies import (
     LEAST_LIVED_RUNS,
+    LEAST_RUNS_APART,
     Copies,
     learn_copies,
     table_of,
@@ -64,10 +65,6 @@ from leastpriv.permissions.patterns import (
 from leastpriv.permissions.resource_types import fits
 from leastpriv.permissions.volatility import WildcardPart, in_region, literal_letters, region_of
 
-_LEAST_RUNS_APART = 2
-"""Runs that used a name that is none of those that come and go: it has no slot, or newer ones of
-its form are gone.
-"""
 _LEAST_DELETIONS = 2
 """Runs that destroyed in a long-lived copy before what they draw in its names is open."""
 _LEAST_LITERAL = 3
@@ -487,7 +484,7 @@ class AppNames(Struct, frozen=True):
         runs = len(self.runs_of[resource])
         # No preview has such a name.
         is_apart = not named_use.has_slot or resource in self.outliving
-        return runs >= (_LEAST_RUNS_APART if is_apart else LEAST_LIVED_RUNS)
+        return runs >= (LEAST_RUNS_APART if is_apart else LEAST_LIVED_RUNS)
 
     def _named_as(self, kind: str, template: Template) -> NamedUse:
         return next(

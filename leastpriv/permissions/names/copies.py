@@ -35,6 +35,7 @@ from leastpriv.permissions.names.words import (
     RUN,
     SEPARATORS,
     SIGNS_OF_SEGMENTS,
+    Between,
     Name,
     Place,
     SharedEnds,
@@ -85,6 +86,10 @@ _SHORTEST_OF_BRANCH = 2
 LEAST_LIVED_RUNS = 3
 """Runs that use what lives long, as `prod`; a copy with a number has to be used by half of all runs
 as well. A copy of fewer runs may be a preview."""
+LEAST_RUNS_APART = 2
+"""Runs that use a name or copy that is none of those that come and go: it has no slot, or was there
+before others that are gone.
+"""
 LONG_LIVED = frozenset({
     "default", "dev", "develop", "development", "live", "main", "master", "prd", "prod",
     "production", "release", "stage", "staging", "trunk",
@@ -320,7 +325,8 @@ class _Around(Struct, frozen=True, order=True):
 
     def words_between(self, texts: Sequence[str]) -> Iterator[str]:
         """Yields what texts in order have in the place of that word; empty if they have none."""
-        for text in texts[bisect_left(texts, self.before) :]:
+        for index in range(bisect_left(texts, self.before), len(texts)):
+            text = texts[index]
             if not text.startswith(self.before):
                 return
             end = len(text) - len(self.behind)
@@ -493,13 +499,6 @@ def _sorted_by_life(
     return copies
 
 
-class _Between(NamedTuple):
-    """Where names differ: the numbers of the words before and behind the place (`SharedEnds`)."""
-
-    before: int
-    behind: int
-
-
 class _Differing(Struct):
     """The names that differ at one place."""
 
@@ -526,7 +525,7 @@ class _Pair(Struct):
     """The names that differ in two words, at one place each."""
 
     words: tuple[Words, Words]
-    rests: dict[_Between, _AtPlace]
+    rests: dict[Between, _AtPlace]
 
     def services(self) -> set[str]:
         return {name.service for name in self.names(0)}
@@ -550,25 +549,9 @@ _Aligned = Mapping[tuple[str, str], _Pair]
 
 def _aligned(table: NameTable, runs: Mapping[str, RunFacts]) -> _Aligned:
     """Pairs of words in which names differ, at one place."""
-    words_without_day = {name: _with_masked_day(name, table, runs) for name in table.runs}
-    masked_words = {name: masked(words) for name, words in words_without_day.items()}
-    shared = SharedEnds((name.kind, words) for name, words in masked_words.items())
-    by_place: dict[_Between, _Differing] = {}
-    for name, words in words_without_day.items():
-        beginnings = shared.beginnings(name.kind, masked_words[name])
-        ends = shared.ends(name.kind, masked_words[name])
-        is_plain = [not is_drawn(word) and word not in SEPARATORS for word in words]
-        nothing = ((index, index) for index in range(len(name.fixed), len(words) + 1))
-        for begin, end in chain(nothing, name.parts(_MOST_WORDS)):
-            place = _Between(beginnings[begin], ends[end])
-            if 0 in place:
-                continue
-            if begin < end and True not in is_plain[begin:end]:
-                continue
-            differing = by_place.setdefault(place, _Differing(begin, {}))
-            differing.names.setdefault(name.words[begin:end], []).append(name)
+    compared = _compared_names(table, runs)
     pairs: dict[tuple[str, str], _Pair] = {}
-    for place, differing in by_place.items():
+    for place, differing in _differing_names(compared).items():
         middles = differing.names
         if not 1 < len(middles) <= _MOST_COPIES * 2:
             continue
@@ -576,17 +559,60 @@ def _aligned(table: NameTable, runs: Mapping[str, RunFacts]) -> _Aligned:
             if not _is_smallest(first_middle, second_middle):
                 continue
             second = second_middle if first_middle else stripped(second_middle)
-            example = middles[first_middle][0]
-            before = masked_words[example][: differing.begin]
+            example = compared[middles[first_middle][0]]
+            before = example.masked[: differing.begin]
             numbers = _numbers_before(before, (first_middle, second))
             first = (*numbers, *first_middle)
             second = (*numbers, *second)
             pair = pairs.setdefault((key_of(first), key_of(second)), _Pair((first, second), {}))
-            beginnings = shared.beginnings(example.kind, masked_words[example])
             begin = differing.begin - len(numbers)
             names = ({*middles[first_middle]}, {*middles[second_middle]})
-            pair.rests[_Between(beginnings[begin], place.behind)] = _AtPlace(begin, names)
+            rest = Between(example.beginnings[begin], place.behind)
+            pair.rests[rest] = _AtPlace(begin, names)
     return pairs
+
+
+class _ComparedName(Struct, frozen=True):
+    """What of a name is compared with others."""
+
+    is_plain: Sequence[bool]
+    """For each word, whether it is neither drawn nor a separator."""
+    masked: Words
+    beginnings: Sequence[int]
+    """As `SharedEnds` numbers them, as the ends."""
+    ends: Sequence[int]
+
+
+def _compared_names(table: NameTable, runs: Mapping[str, RunFacts]) -> Mapping[Name, _ComparedName]:
+    words_without_day = {name: _with_masked_day(name, table, runs) for name in table.runs}
+    masked_words = {name: masked(words) for name, words in words_without_day.items()}
+    shared = SharedEnds((name.kind, words) for name, words in masked_words.items())
+    return {
+        name: _ComparedName(
+            is_plain=[not is_drawn(word) and word not in SEPARATORS for word in words],
+            masked=masked_words[name],
+            beginnings=shared.beginnings(name.kind, masked_words[name]),
+            ends=shared.ends(name.kind, masked_words[name]),
+        )
+        for name, words in words_without_day.items()
+    }
+
+
+def _differing_names(compared: Mapping[Name, _ComparedName]) -> Mapping[Between, _Differing]:
+    """The names that have the same words before and behind a place."""
+    differing_by_place: dict[Between, _Differing] = {}
+    for name, shown in compared.items():
+        places = range(len(name.fixed), len(name.words) + 1)
+        nothing = ((place, place) for place in places)
+        for begin, end in chain(nothing, name.parts(_MOST_WORDS)):
+            between = Between(shown.beginnings[begin], shown.ends[end])
+            if 0 in between:
+                continue
+            if begin < end and True not in shown.is_plain[begin:end]:
+                continue
+            differing = differing_by_place.setdefault(between, _Differing(begin, {}))
+            differing.names.setdefault(name.words[begin:end], []).append(name)
+    return differing_by_place
 
 
 def _with_masked_day(name: Name, table: NameTable, runs: Mapping[str, RunFacts]) -> Words:
@@ -980,7 +1006,7 @@ class _Life(Struct, frozen=True):
         `v1` is production where `alice` and `bob` came and went.
         """
         using = self._runs_of(key)
-        if key in self.gone or not self.gone or len(using) < 2:
+        if key in self.gone or not self.gone or len(using) < LEAST_RUNS_APART:
             return False
         first_use = self.table.first_of(using)
         return all(first_use < self.table.first_of(self._runs_of(other)) for other in self.gone)
@@ -1078,9 +1104,8 @@ def _texts_before(keys: Iterable[str], table: NameTable) -> frozenset[Words]:
     """The words that names of several copies have before the word of theirs."""
     keys_of: dict[Words, set[str]] = {}
     for key in filter(None, keys):
-        for name in table.runs:
-            for begin, _ in name.places_of(key):
-                keys_of.setdefault(name.words[:begin], set()).add(key)
+        for name, text in table.texts_before(key):
+            keys_of.setdefault((*name.fixed, *text), set()).add(key)
     return frozenset(words for words, found in keys_of.items() if len(found) > 1)
 
 

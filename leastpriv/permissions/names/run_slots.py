@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date
 
+from msgspec import Struct
+
 from leastpriv.permissions.names.calendar_words import calendar_places, letters_before_date
 from leastpriv.permissions.names.copies import Copies, NameTable
 from leastpriv.permissions.names.observed import RunFacts
@@ -17,6 +19,7 @@ from leastpriv.permissions.names.words import (
     OWN_RUN,
     RUN,
     SEPARATORS,
+    Between,
     Name,
     SharedEnds,
     Words,
@@ -152,6 +155,15 @@ def _segments(words: Words) -> Iterator[_Span]:
             begin = end + 1
 
 
+class _LikeParts(Struct):
+    """The parts of names at one place, between the same words."""
+
+    begin: int
+    """The place of the first word of each part."""
+    names: dict[Words, set[TemplateKey]]
+    """Part -> the names that have it."""
+
+
 class _Learning:
     def __init__(self, runs_by_key: Mapping[TemplateKey, set[str]], table: NameTable) -> None:
         self._seen = runs_by_key
@@ -160,26 +172,28 @@ class _Learning:
 
     def open_parts_by(self, spans: _Spans, slotted: dict[TemplateKey, Template]) -> None:
         """Puts slots where parts of one length are new in each run."""
-        groups: dict[tuple[int, int, int], dict[Words, set[TemplateKey]]] = {}
+        groups: dict[Between, _LikeParts] = {}
         shared = SharedEnds((kind, masked(words)) for (kind, _), words in slotted.items())
         for key, words in slotted.items():
             masked_words = masked(words)
             beginnings = shared.beginnings(key[0], masked_words)
             ends = shared.ends(key[0], masked_words)
             for begin, end in spans(words):
-                group = (begin, beginnings[begin], ends[end])
-                if 0 in group[1:]:
+                between = Between(beginnings[begin], ends[end])
+                if 0 in between:
                     continue
                 part = words[begin:end]
                 if all(RUN in word or word in SEPARATORS for word in part):
                     continue
                 if not self._region_words.keys().isdisjoint(part):
                     continue
-                groups.setdefault(group, {}).setdefault(part, set()).add(key)
-        for (begin, _, _), parts in groups.items():
-            if len(parts) < _LEAST_DRAWN_VALUES:
+                like_parts = groups.setdefault(between, _LikeParts(begin, {}))
+                like_parts.names.setdefault(part, set()).add(key)
+        for like_parts in groups.values():
+            if len(like_parts.names) < _LEAST_DRAWN_VALUES:
                 continue
-            new = self._new_parts(parts)
+            begin = like_parts.begin
+            new = self._new_parts(like_parts.names)
             slot = _slot(new)
             for part, keys in new.items():
                 for key in keys:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -60,9 +61,7 @@ _COLONS = 5
 """Colons before the name in an ARN."""
 _WITHOUT_TYPE = frozenset({"s3", "sqs", "sns", "apigateway", "codecommit", "codepipeline"})
 """Services whose ARNs have no resource type before the name."""
-
-
-_MOST_WORDS = 64
+_MOST_WORDS_OF_NAME = 64
 """Words and separators of a name that is read; a name of IAM has at most 64 letters."""
 _MOST_OF_SEGMENT = 40
 """Words and separators of a part of a segment: a branch has up to some twenty words."""
@@ -197,7 +196,7 @@ def _name(resource: str) -> Name:
 
 def _readable(name: Name) -> Name | None:
     """The name; None for one of so many words that comparing its parts would take too long."""
-    return name if len(name.words) <= _MOST_WORDS else None
+    return name if len(name.words) <= _MOST_WORDS_OF_NAME else None
 
 
 def ids_in(resource: str) -> Iterator[str]:
@@ -312,6 +311,13 @@ def is_drawn(word: str) -> bool:
 def masked(words: Words) -> Words:
     """The words with one sign for each that looks drawn: two names differ in no such word."""
     return tuple("#" if is_drawn(word) else word for word in words)
+
+
+class Between(NamedTuple):
+    """Where names differ: the numbers of the words before and behind the place (`SharedEnds`)."""
+
+    before: int
+    behind: int
 
 
 class SharedEnds:

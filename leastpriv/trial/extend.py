@@ -13,7 +13,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import same_arn, session_of
+from leastpriv.aws.arns import region_field, same_arn, session_of
 from leastpriv.denials.needs import logged_needs
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.created_tags import with_unmet_conditions
@@ -149,20 +149,27 @@ def logged_denials(
         are_recorded: AWS's own account of each denial replaces the text.
     """
     for denial in denials:
-        needs = logged_needs(denial, identity.acting_role, known_arns)
-        names_session = bool(session_of(denial.principal)) and _is_own(denial.principal, identity)
-        if names_session and not identity.own_session and denial.resource == "*":
-            # AWS checked it on `*`, whatever types the action has: a grant on some resources does
-            # not fix it.
-            needs = tuple(
-                replace(need, exact=need.exact or not sensitivity(need.permission.action))
-                for need in needs
-            )
-        for need in needs:
-            region = "".join(need.permission.resource.split(":")[3:4])
-            yield TrialDenial(need, denial, are_recorded, (region,) if region else ())
+        needs = _logged_needs(denial, identity, known_arns)
         if not needs:
             yield UnresolvedDenial("", denial.resource, denial.why or "the message names no action")
+        for need in needs:
+            region = region_field(need.permission.resource)
+            yield TrialDenial(need, denial, are_recorded, (region,) if region else ())
+
+
+def _logged_needs(
+    denial: Denial, identity: TrialIdentity, known_arns: Collection[str]
+) -> tuple[Need, ...]:
+    """Returns the permissions that a message says are missing."""
+    needs = logged_needs(denial, identity.acting_role, known_arns)
+    names_session = bool(session_of(denial.principal)) and _is_own(denial.principal, identity)
+    if not names_session or identity.own_session or denial.resource != "*":
+        return needs
+    # AWS checked it on `*`, whatever types the action has: a grant on some resources does not fix
+    # it.
+    return tuple(
+        need if sensitivity(need.permission.action) else replace(need, exact=True) for need in needs
+    )
 
 
 def recorded_denials(usages: Iterable[Usage], *, is_earlier: bool = False) -> Iterator[TrialDenial]:
@@ -193,41 +200,19 @@ def extend_candidate(
 
     Raises LeastprivError where the extended policy fails its own proof, a defect of the product.
     """
-    unresolved = _Unresolved()
-    next_names = NextNames(
-        candidate.document, identity.target, tuple(options.never_add), candidate.unrecorded
-    )
-    trial_denials: list[TrialDenial] = []
-    for denial in denials:
-        if isinstance(denial, UnresolvedDenial):
-            unresolved.replace(denial)
+    extension = _Extension(candidate, identity, options, limits)
+    resolvable = extension.resolvable(extension.with_names(denials))
+    denied = extension.additions_for(resolvable, now)
+    generalized = extension.generalize(denied)
+    added: list[Change] = []
+    offered: list[Change] = []
+    for change in generalized:
+        if _needs_yes(change, denied, limits):
+            offered.append(change)
         else:
-            trial_denials += _with_names(denial, next_names)
-    resolvable: list[TrialDenial] = []
-    for trial_denial in _distinct(trial_denials):
-        open_denial = _open_denial(trial_denial, candidate, identity, limits)
-        if open_denial is None:
-            resolvable.append(trial_denial)
-        elif not (trial_denial.is_earlier and open_denial.allowed_by_candidate):
-            unresolved.add(open_denial)
-    needed, held_back = additions(
-        [_usage(trial_denial, now) for trial_denial in resolvable],
-        Evidence(identity.target),
-        options,
-        History(),
-        candidate.document,
-    )
-    for held_change in held_back:
-        unresolved.add(_unresolved_change(held_change))
-    for change in needed:
-        for resource in change.resources:
-            if not limits.allows(change, resource):
-                unresolved.replace(UnresolvedDenial(change.action, resource, _OUTSIDE_LIMITS))
-    denied = _within(needed, limits)
-    generalized = _generalized(next_names, denied, limits)
-    offered = [change for change in generalized if _needs_yes(change, denied, limits)]
-    added = [change for change in generalized if change not in offered]
-    for change in _rest_of_steps(generalized, candidate, identity, options, limits):
+            added.append(change)
+    # These were not denied yet: only a person's yes adds them.
+    for change in extension.rest_of_steps(generalized):
         if limits.names(change.action):
             added.append(change)
         else:
@@ -236,8 +221,141 @@ def extend_candidate(
         document=_extend_document(candidate.document, added),
         added=tuple(added),
         denied=tuple(denied),
-        unresolved=unresolved.denials,
+        unresolved=extension.unresolved.denials,
         offered=tuple(offered),
+    )
+
+
+class _Extension:
+    """The steps that make additions to the candidate from a round's denials."""
+
+    def __init__(
+        self,
+        candidate: CandidatePolicy,
+        identity: TrialIdentity,
+        options: Options,
+        limits: TrialLimits,
+    ) -> None:
+        self.unresolved = _Unresolved()
+        """The denials that lead to no addition, with their reasons."""
+        self._candidate = candidate
+        self._identity = identity
+        self._options = options
+        self._limits = limits
+        self._next_names = NextNames(
+            document=candidate.document,
+            principal=identity.target,
+            never_add=tuple(options.never_add),
+            unrecorded=candidate.unrecorded,
+        )
+
+    def with_names(self, denials: Iterable[TrialDenial | UnresolvedDenial]) -> list[TrialDenial]:
+        """Returns each denial of a known action once, on the resources that it may be of."""
+        trial_denials: list[TrialDenial] = []
+        for denial in denials:
+            if isinstance(denial, UnresolvedDenial):
+                self.unresolved.replace(denial)
+            else:
+                trial_denials += _with_names(denial, self._next_names)
+        return list(_distinct(trial_denials))
+
+    def resolvable(self, trial_denials: Sequence[TrialDenial]) -> list[TrialDenial]:
+        """Returns the denials that an addition may resolve; the rules for additions decide."""
+        resolvable: list[TrialDenial] = []
+        for trial_denial in trial_denials:
+            open_denial = self._open_denial(trial_denial)
+            if open_denial is None:
+                resolvable.append(trial_denial)
+                continue
+            was_resolved_since = trial_denial.is_earlier and open_denial.allowed_by_candidate
+            if not was_resolved_since:
+                self.unresolved.add(open_denial)
+        return resolvable
+
+    def _open_denial(self, trial_denial: TrialDenial) -> UnresolvedDenial | None:
+        """Returns a denial with the reason why no addition can resolve it; None where one may."""
+        foreign_reason = _foreign_reason(trial_denial, self._identity)
+        if foreign_reason:
+            return _unresolved_denial(trial_denial, foreign_reason)
+        effects = self._effects(trial_denial)
+        if effects != {"implicitDeny"}:
+            return _unresolved_denial(
+                trial_denial,
+                _replay_reason(effects, trial_denial.denial, self._identity),
+                allowed_by_candidate="allowed" in effects,
+            )
+        unproven_reason = _unproven_reason(trial_denial, self._limits)
+        if unproven_reason:
+            return _unresolved_denial(trial_denial, unproven_reason)
+        return None
+
+    def _effects(self, trial_denial: TrialDenial) -> set[ReplayEffect]:
+        """Returns what the candidate does with a denied need in each region."""
+        need = trial_denial.need
+        denied_by = trial_denial.denial.denied_by
+        documents = self._candidate.documents
+        in_force = self._identity.in_force
+        if denied_by is in_force:
+            # The candidate itself did not allow it under its condition.
+            need = replace(need, basis=Basis.OBSERVED)
+        if denied_by in (in_force, DeniedBy.UNKNOWN):
+            need = with_unmet_conditions(need, documents)
+        return {
+            replay_need(need, self._identity.acting_role, region, documents)
+            for region in trial_denial.regions or ("",)
+        }
+
+    def additions_for(self, trial_denials: Sequence[TrialDenial], now: datetime) -> list[Change]:
+        """Returns the additions that resolve denials, by the rules for additions and within the
+        outer bound.
+        """
+        needed, held_back = additions(
+            [_usage(trial_denial, now) for trial_denial in trial_denials],
+            Evidence(self._identity.target),
+            self._options,
+            History(),
+            self._candidate.document,
+        )
+        for held_change in held_back:
+            self.unresolved.add(_unresolved_change(held_change))
+        for change in needed:
+            for resource in change.resources:
+                if not self._limits.allows(change, resource):
+                    self.unresolved.replace(
+                        UnresolvedDenial(change.action, resource, _OUTSIDE_LIMITS)
+                    )
+        return _within(needed, self._limits)
+
+    def generalize(self, denied: Sequence[Change]) -> list[Change]:
+        """Returns the additions with patterns of names; what was denied replaces a pattern outside
+        the outer bound.
+        """
+        generalized = self._next_names.generalize(denied)
+        inside = _within(generalized, self._limits)
+        if inside == generalized:
+            return generalized
+        exact = [change for change in denied if change not in inside]
+        return [*exact, *inside]
+
+    def rest_of_steps(self, denied: Sequence[Change]) -> list[Change]:
+        """Returns what the denied steps usually need besides, within the outer bound."""
+        completion = Completion(
+            Evidence(self._identity.target),
+            self._options,
+            History(),
+            policies=self._candidate.documents,
+        )
+        return _within(complete_additions(denied, completion), self._limits)
+
+
+def _unresolved_denial(
+    trial_denial: TrialDenial, reason: str, *, allowed_by_candidate: bool = False
+) -> UnresolvedDenial:
+    return UnresolvedDenial(
+        action=trial_denial.need.permission.action,
+        resource=_resource_text(trial_denial),
+        reason=reason,
+        allowed_by_candidate=allowed_by_candidate,
     )
 
 
@@ -299,20 +417,6 @@ def _with_names(trial_denial: TrialDenial, next_names: NextNames) -> list[TrialD
     ]
 
 
-def _rest_of_steps(
-    denied: Sequence[Change],
-    candidate: CandidatePolicy,
-    identity: TrialIdentity,
-    options: Options,
-    limits: TrialLimits,
-) -> list[Change]:
-    """Returns what the denied steps usually need besides, within the outer bound."""
-    completion = Completion(
-        Evidence(identity.target), options, History(), policies=candidate.documents
-    )
-    return _within(complete_additions(denied, completion), limits)
-
-
 def _within(changes: Sequence[Change], limits: TrialLimits) -> list[Change]:
     """Returns the additions without the resources that are outside the outer bound."""
     inside: list[Change] = []
@@ -324,20 +428,6 @@ def _within(changes: Sequence[Change], limits: TrialLimits) -> list[Change]:
         if resources:
             inside.append(replace(change, resources=resources, patterns=patterns))
     return inside
-
-
-def _generalized(
-    next_names: NextNames, denied: Sequence[Change], limits: TrialLimits
-) -> list[Change]:
-    """Returns the additions with patterns of names; what was denied replaces a pattern outside the
-    outer bound.
-    """
-    generalized = next_names.generalize(denied)
-    inside = _within(generalized, limits)
-    if inside == generalized:
-        return generalized
-    exact = [change for change in denied if change not in inside]
-    return [*exact, *inside]
 
 
 def _needs_yes(change: Change, denied: Sequence[Change], limits: TrialLimits) -> bool:
@@ -385,30 +475,6 @@ def _extend_document(document: Document, added: Sequence[Change]) -> Document:
     return extended
 
 
-def _open_denial(
-    trial_denial: TrialDenial,
-    candidate: CandidatePolicy,
-    identity: TrialIdentity,
-    limits: TrialLimits,
-) -> UnresolvedDenial | None:
-    """Returns a denial with the reason why it is not resolved; None where the rules for additions
-    decide.
-    """
-    action = trial_denial.need.permission.action
-    resource = _resource_text(trial_denial)
-    reason = _foreign_reason(trial_denial, identity)
-    allowed_by_candidate = False
-    if not reason:
-        effects = _effects(trial_denial, candidate, identity)
-        if effects != {"implicitDeny"}:
-            reason = _replay_reason(effects, trial_denial.denial, identity)
-            allowed_by_candidate = "allowed" in effects
-    reason = reason or _unproven_reason(trial_denial, limits)
-    if not reason:
-        return None
-    return UnresolvedDenial(action, resource, reason, allowed_by_candidate)
-
-
 def _foreign_reason(trial_denial: TrialDenial, identity: TrialIdentity) -> str:
     """Returns why a denial is not one of the candidate; empty where it may be."""
     denial = trial_denial.denial
@@ -417,23 +483,6 @@ def _foreign_reason(trial_denial: TrialDenial, identity: TrialIdentity) -> str:
     if identity.trial in _resource_text(trial_denial):
         return "it is about a resource of the trial itself"
     return _other_policy_reason(denial, identity)
-
-
-def _effects(
-    trial_denial: TrialDenial, candidate: CandidatePolicy, identity: TrialIdentity
-) -> set[ReplayEffect]:
-    """Returns what the candidate does with a denied need in each region."""
-    need = trial_denial.need
-    denied_by = trial_denial.denial.denied_by
-    if denied_by is identity.in_force:
-        # The candidate itself did not allow it under its condition.
-        need = replace(need, basis=Basis.OBSERVED)
-    if denied_by in (identity.in_force, DeniedBy.UNKNOWN):
-        need = with_unmet_conditions(need, candidate.documents)
-    return {
-        replay_need(need, identity.acting_role, region, candidate.documents)
-        for region in trial_denial.regions or ("",)
-    }
 
 
 def _unproven_reason(trial_denial: TrialDenial, limits: TrialLimits) -> str:

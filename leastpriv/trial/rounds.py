@@ -24,6 +24,7 @@ from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.config.inputs import EVENT_HISTORY
 from leastpriv.errors import InputError, LeastprivError, Signals
 from leastpriv.evidence.authorization_details import (
+    AuthorizationDetails,
     DeniedRequest,
     explained_denials,
     read_details,
@@ -40,6 +41,7 @@ from leastpriv.trial.extend import (
     RoundResult,
     TrialDenial,
     TrialIdentity,
+    UnresolvedDenial,
     extend_candidate,
     kind_of,
     logged_denials,
@@ -55,7 +57,7 @@ from leastpriv.trial.messages import (
     unresolved_lines,
 )
 from leastpriv.trial.next_names import services_without_data_events
-from leastpriv.trial.process import CommandResult, child_environment, run_command
+from leastpriv.trial.process import CommandResult, Credentials, child_environment, run_command
 from leastpriv.trial.strategies import Strategy
 
 _log = logging.getLogger(__name__)
@@ -271,29 +273,11 @@ class TrialRun(Struct):
 
     def _round(self, number: int) -> tuple[CommandResult, RoundResult]:
         """Runs the command once under the candidate, and reads what it was denied."""
-        with self.signals.delivered():
-            credentials = self.strategy.apply(self.candidate.documents, number)
-        # Narrower keys of the caller's own session are recognized by their id.
-        own_session = self.strategy.own_session
-        if own_session:
-            self.marks.append(_RoundMark(own_session, credentials.key))
-        else:
-            self.marks.append(_RoundMark(self.tags.session_name(number)))
-        context = self.context
-        environment = child_environment(
-            context.environment, credentials, self.records.aws.region, self.settings.pass_env
-        )
-        started = context.clock()
-        command_result = run_command(
-            self.settings.argv,
-            environment,
-            context.stdout,
-            context.stderr,
-            self.signals,
-            time_limit=self.settings.time_limit,
-        )
+        credentials = self._apply_candidate(number)
+        started = self.context.clock()
+        command_result = self._run_command(credentials)
         seconds = (self.context.clock() - started).total_seconds()
-        round_result = self._result(command_result)
+        round_result = self._extend(command_result)
         _log.info(
             round_line(
                 number,
@@ -303,6 +287,39 @@ class TrialRun(Struct):
                 is_fully_read=not command_result.unread,
             )
         )
+        self._count_kinds(round_result)
+        return command_result, round_result
+
+    def _apply_candidate(self, number: int) -> Credentials:
+        """Puts the candidate in force, and notes how records name the calls of the round."""
+        with self.signals.delivered():
+            credentials = self.strategy.apply(self.candidate.documents, number)
+        # Narrower keys of the caller's own session are recognized by their id.
+        own_session = self.strategy.own_session
+        if own_session:
+            self.marks.append(_RoundMark(own_session, credentials.key))
+        else:
+            self.marks.append(_RoundMark(self.tags.session_name(number)))
+        return credentials
+
+    def _run_command(self, credentials: Credentials) -> CommandResult:
+        environment = child_environment(
+            self.context.environment,
+            credentials,
+            self.records.aws.region,
+            self.settings.pass_env,
+        )
+        return run_command(
+            self.settings.argv,
+            environment,
+            self.context.stdout,
+            self.context.stderr,
+            self.signals,
+            time_limit=self.settings.time_limit,
+        )
+
+    def _count_kinds(self, round_result: RoundResult) -> None:
+        """Counts the rounds that were denied an action on a type of resource; logs the second."""
         denied = {
             kind_of(change.action, resource)
             for change in round_result.denied
@@ -312,85 +329,99 @@ class TrialRun(Struct):
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
             if self.kinds[kind] == _ROUNDS_OF_A_KIND:
                 _log.info(repeated_line(*kind, round_result.added))
-        return command_result, round_result
 
-    def _result(self, command_result: CommandResult) -> RoundResult:
+    def _extend(self, command_result: CommandResult) -> RoundResult:
         """Extends the candidate by a round's output and records; waits for records only if they are
         needed.
         """
-        strategy = self.strategy
-        identity = TrialIdentity(
-            self.settings.principal.arn,
-            self.tags.trial,
-            strategy.acting_role,
-            strategy.narrows,
-            strategy.own_session,
-        )
-        denials = self._explained(command_result, identity)
-        options = Options(never_add=self.settings.never_add)
-        known_arns = self.candidate.exact_resources
-        output = [
-            *logged_denials(denials.of_text, identity, known_arns),
-            *logged_denials(
-                denials.of_aws, identity, known_arns, are_recorded=not identity.own_session
-            ),
-        ]
-        seconds_left = (
-            0.0 if command_result.unread or command_result.exit_code == 0 else self.settings.wait
-        )
+        identity = self._identity()
+        output_denials = self._output_denials(command_result, identity)
+        seconds_left = self.settings.wait
+        if command_result.unread or command_result.exit_code == 0:
+            seconds_left = 0.0
         while True:
-            found = [*output, *self._recorded_denials()]
             round_result = extend_candidate(
                 self.candidate,
-                found,
+                [*output_denials, *self._recorded_denials()],
                 identity,
-                options,
+                Options(never_add=self.settings.never_add),
                 self.context.clock(),
                 limits=self.limits,
             )
-            if (
-                round_result.added
-                or seconds_left <= 0
-                or not self.records.has_sources
-                or self.signals.received
-            ):
+            if round_result.added or seconds_left <= 0 or not self._may_wait():
                 return round_result
-            pause = min(seconds_left, _POLL_HISTORY if self.records.reads_event_history else _POLL)
+            pause = min(seconds_left, self._poll())
             self._sleep(pause)
             seconds_left -= pause
+
+    def _identity(self) -> TrialIdentity:
+        return TrialIdentity(
+            target=self.settings.principal.arn,
+            trial=self.tags.trial,
+            acting_role=self.strategy.acting_role,
+            narrows=self.strategy.narrows,
+            own_session=self.strategy.own_session,
+        )
+
+    def _may_wait(self) -> bool:
+        """Whether records may still come that the trial can wait for."""
+        return self.records.has_sources and not self.signals.received
+
+    def _poll(self) -> float:
+        """Returns the seconds between two requests for new records."""
+        return _POLL_HISTORY if self.records.reads_event_history else _POLL
+
+    def _output_denials(
+        self, command_result: CommandResult, identity: TrialIdentity
+    ) -> list[TrialDenial | UnresolvedDenial]:
+        """Returns the denials in the command's output, by its text or by AWS's account of them."""
+        denials = self._explained(command_result, identity)
+        known_arns = self.candidate.exact_resources
+        of_text = logged_denials(denials.of_text, identity, known_arns)
+        of_aws = logged_denials(
+            denials.of_aws, identity, known_arns, are_recorded=not identity.own_session
+        )
+        return [*of_text, *of_aws]
 
     def _explained(self, command_result: CommandResult, identity: TrialIdentity) -> _OutputDenials:
         """Replaces denials of this trial by AWS's account of them: all that the call lacks, in one
         round.
         """
+        details_by_id = self._read_details(command_result)
+        of_text: list[Denial] = []
+        of_aws: list[Denial] = []
+        for denial in command_result.denials:
+            details = details_by_id.get(denial.authorization_id)
+            if details and _is_of_trial(details, identity):
+                of_aws += [explained for explained, _ in explained_denials(denial, details)]
+            else:
+                of_text.append(denial)
+        return _OutputDenials(of_text, of_aws)
+
+    def _read_details(self, command_result: CommandResult) -> Mapping[str, AuthorizationDetails]:
+        """Returns AWS's account of the denials whose id the command printed, by that id."""
         now = self.context.clock()
         requests = [
             DeniedRequest(denial.authorization_id, denial.authorization_region, now)
             for denial in command_result.denials
             if denial.authorization_id
         ]
-        longest = timedelta(seconds=0.0 if command_result.exit_code == 0 else self.settings.wait)
-        # After a signal, the clock ends the wait.
-        polling = Polling(
-            lambda: now + longest if self.signals.received else self.context.clock(),
-            self._sleep,
-            longest,
-        )
-        found, gaps = read_details(
-            lambda region: self.records.aws.client("iam-toolbox", region), requests, polling
+        longest = timedelta()
+        if command_result.exit_code != 0:
+            longest = timedelta(seconds=self.settings.wait)
+
+        def clock() -> datetime:
+            # After a signal, the wait is over.
+            return now + longest if self.signals.received else self.context.clock()
+
+        details_by_id, gaps = read_details(
+            lambda region: self.records.aws.client("iam-toolbox", region),
+            requests,
+            Polling(clock, self._sleep, longest),
         )
         for gap in gaps:
             self._report_gap(f"details of denials: {gap.detail}")
-        of_text: list[Denial] = []
-        of_aws: list[Denial] = []
-        for denial in command_result.denials:
-            details = found.get(denial.authorization_id)
-            is_own = details and same_arn(details.principal, identity.acting_role)
-            if details and is_own and identity.has_session(details.session):
-                of_aws += [explained for explained, _ in explained_denials(denial, details)]
-            else:
-                of_text.append(denial)
-        return _OutputDenials(of_text, of_aws)
+        return details_by_id
 
     def _sleep(self, seconds: float) -> None:
         while seconds > 0 and not self.signals.received:
@@ -400,7 +431,14 @@ class TrialRun(Struct):
     def _recorded_denials(self) -> Iterator[TrialDenial]:
         """Yields the denials of all rounds so far that the records show."""
         principal = parse_principal(self.strategy.acting_role)
-        denied_calls: dict[_RoundMark, list[Call | Gap]] = {mark: [] for mark in self.marks}
+        for mark, calls in self._denied_calls(principal).items():
+            if calls:
+                evidence = read_evidence([_ReadCalls(calls)], Window(), principal)[principal.arn]
+                yield from recorded_denials(evidence.usages, is_earlier=mark != self.marks[-1])
+
+    def _denied_calls(self, principal: Principal) -> Mapping[_RoundMark, Sequence[Call]]:
+        """Returns the denied calls that the records show, by round."""
+        denied_calls: dict[_RoundMark, list[Call]] = {mark: [] for mark in self.marks}
         sessions = tuple(dict.fromkeys(mark.session for mark in self.marks))
         for record_item in self.records.read(principal, sessions, self.context.clock()):
             if isinstance(record_item, Gap):
@@ -409,10 +447,7 @@ class TrialRun(Struct):
                 for mark, calls in denied_calls.items():
                     if mark.has_made(record_item):
                         calls.append(record_item)
-        for mark, calls in denied_calls.items():
-            if calls:
-                evidence = read_evidence([_ReadCalls(calls)], Window(), principal)[principal.arn]
-                yield from recorded_denials(evidence.usages, is_earlier=mark != self.marks[-1])
+        return denied_calls
 
     def _report_gap(self, detail: str) -> None:
         if detail not in self.reported_gaps:
@@ -434,3 +469,10 @@ class TrialRun(Struct):
     def _log_lines(self, lines: Iterable[str]) -> None:
         for line in lines:
             _log.info(line)
+
+
+def _is_of_trial(details: AuthorizationDetails, identity: TrialIdentity) -> bool:
+    """Whether AWS's account of a denial names a session of the trial."""
+    return same_arn(details.principal, identity.acting_role) and identity.has_session(
+        details.session
+    )

@@ -100,71 +100,51 @@ class NextNames(Struct, frozen=True):
         would be denied.
         """
         changes: list[Change] = []
-        learned: dict[str, _Learned] = {}
+        learned_by_pattern: dict[str, _Learned] = {}
         for change in added:
             learned_by_resource = {
                 resource: self._learn(change.action, resource) for resource in change.resources
             }
-            learned |= {
-                learned_name.pattern: learned_name
-                for learned_name in learned_by_resource.values()
-                if learned_name
-            }
+            for learned in learned_by_resource.values():
+                if learned:
+                    learned_by_pattern[learned.pattern] = learned
             changes += _with_patterns(change, learned_by_resource, self.principal)
-        changes += [
-            addition
-            for learned_name in learned.values()
-            for addition in self._further(learned_name)
-        ]
-        denied = services_without_data_events(added)
-        # The denials of a second service show that the trail records no data event at all.
-        everywhere = bool(denied) and len(self.unrecorded | denied) > 1
-        if denied:
-            changes += self._unrecorded(denied, learned.values(), everywhere=everywhere)
-        changes += [
-            artifact_change for change in added for artifact_change in self._of_artifacts(change)
-        ]
-        change_by_key: dict[tuple[object, ...], Change] = {}
-        for change in changes:
-            change_by_key.setdefault((change.action, change.resources, change.conditions), change)
-        return list(change_by_key.values())
+        for learned in learned_by_pattern.values():
+            changes += self._further(learned)
+        changes += self._unrecorded(added, learned_by_pattern.values())
+        for change in added:
+            changes += self._of_artifacts(change)
+        return _without_repeated(changes)
 
     def _learn(self, action: str, resource: str) -> _Learned | None:
         """Returns the first pattern that may be written for a resource; None without one."""
         if resource == "*":
             return None
-        learned_names = (
-            rule(action, resource)
-            for rule in (
-                _artifact,
-                self._other_id,
-                self._covering,
-                self._other_name,
-                self._same_folder,
-            )
+        rules = (
+            _artifact,
+            self._other_id,
+            self._covering,
+            self._other_name,
+            self._same_folder,
         )
-        wider = (
-            learned_name
-            for learned_name in learned_names
-            if learned_name and learned_name.pattern != resource
-        )
-        return next(
-            (learned_name for learned_name in wider if self._may_write(action, learned_name)), None
-        )
+        for rule in rules:
+            learned = rule(action, resource)
+            if learned is None or learned.pattern == resource:
+                continue
+            if self._may_write(action, learned):
+                return learned
+        return None
 
     def _may_write(self, action: str, learned: _Learned) -> bool:
         """Whether an addition may have a pattern."""
         pattern = learned.pattern
         if not fits(action, pattern) or forbidden(action, self.never_add):
             return False
-        whole_type = (
-            literal_letters(pattern.split(":", 5)[5].rpartition("/")[2]) == 0
-            and ":s3:::" not in pattern
-        )
-        is_too_wide = (whole_type and not learned.is_shown) or resource_covers(
-            pattern, self.principal
-        )
-        return not (sensitivity(action) and is_too_wide)
+        if not sensitivity(action):
+            return True
+        if resource_covers(pattern, self.principal):
+            return False
+        return learned.is_shown or not _is_whole_type(pattern)
 
     def _covering(self, action: str, resource: str) -> _Learned | None:
         """The narrowest pattern of the same service in the candidate that covers the resource, or
@@ -182,23 +162,15 @@ class NextNames(Struct, frozen=True):
         """Returns the pattern of the candidate that covers a resource and that all its other
         patterns cover; None where there is no such one.
         """
-        entries = {
-            entry
-            for statement in self._statements()
-            for entry in statement.resources
-            if has_wildcard(entry)
-            and entry.startswith(resource[: resource.find(":", len("arn:aws:")) + 1])
-            if _has_letters(entry)
-            and not _WHOLE_BUCKET.fullmatch(entry)
-            and resource_covers(entry, resource)
-            and fits(action, entry)
-        }
-        covered_by_all = (
-            entry
-            for entry in sorted(entries)
-            if all(resource_covers(other_entry, entry) for other_entry in entries)
-        )
-        return next((_Learned(entry, _IN_CANDIDATE) for entry in covered_by_all), None)
+        covering_entries: set[str] = set()
+        for statement in self._statements():
+            for entry in statement.resources:
+                if _is_narrow_pattern(entry, resource) and fits(action, entry):
+                    covering_entries.add(entry)
+        for entry in sorted(covering_entries):
+            if all(resource_covers(other_entry, entry) for other_entry in covering_entries):
+                return _Learned(entry, _IN_CANDIDATE)
+        return None
 
     def _other_id(self, action: str, resource: str) -> _Learned | None:
         """Every id of the type, where the candidate grants the action on another id or creates such
@@ -208,11 +180,9 @@ class NextNames(Struct, frozen=True):
         if pattern == resource:
             return None
         is_shown = any(resource_covers(pattern, entry) for entry in self._granted(action))
-        return (
-            _Learned(pattern, _OTHER_ID, is_shown=is_shown)
-            if is_shown or any(self._creating(resource))
-            else None
-        )
+        if not is_shown and not self._creates_type_of(resource):
+            return None
+        return _Learned(pattern, _OTHER_ID, is_shown=is_shown)
 
     def _granted(self, action: str) -> Iterator[str]:
         """The resources on which the candidate grants an action by its name."""
@@ -226,30 +196,36 @@ class NextNames(Struct, frozen=True):
         A type that no table lists is judged by the look of its parts, unless the candidate creates
         such resources by name.
         """
-        with_open_id, kinds = _with_open_id(resource), types_of_arn(service_of(resource), resource)
+        with_open_id = _with_open_id(resource)
         if with_open_id != resource:
             return with_open_id
-        created = (entry for statement in self._creating(resource) for entry in statement.resources)
-        similar = (entry for entry in created if kinds & types_of_arn(service_of(resource), entry))
-        is_named = any(
-            literal_letters(entry.rpartition("/")[2].rpartition(":")[2]) for entry in similar
-        )
-        return resource if is_named else _with_open_look(resource)
+        service = service_of(resource)
+        kinds = types_of_arn(service, resource)
+        for statement in self._creating(resource):
+            for entry in statement.resources:
+                is_same_type = bool(kinds & types_of_arn(service, entry))
+                name = entry.rpartition("/")[2].rpartition(":")[2]
+                if is_same_type and literal_letters(name):
+                    return resource
+        return _with_open_look(resource)
 
     def _creating(self, resource: str) -> Iterator[Statement]:
         """The statements of the candidate with an action that creates resources of the type of a
         resource.
         """
-        prefix = service_of(resource)
-        kinds = types_of_arn(prefix, resource)
+        service = service_of(resource)
+        kinds = types_of_arn(service, resource)
         for statement in self._statements():
-            names = (
-                action.partition(":")[2]
-                for action in statement.actions
-                if action.startswith(f"{prefix}:")
-            )
-            if not all(kinds.isdisjoint(created_types(prefix, name)) for name in names):
+            created: set[str] = set()
+            for action in statement.actions:
+                if action.startswith(f"{service}:"):
+                    created.update(created_types(service, action.partition(":")[2]))
+            if created & kinds:
                 yield statement
+
+    def _creates_type_of(self, resource: str) -> bool:
+        """Whether the candidate creates resources of the type of a resource."""
+        return any(True for _ in self._creating(resource))
 
     def _creates(self, resource: str) -> bool:
         """Whether the candidate creates a resource of this name, and not only any of its type."""
@@ -335,66 +311,52 @@ class NextNames(Struct, frozen=True):
             return entry
         if resource_covers(learned.pattern, entry):
             return learned.pattern
-        return self._opened(entry) if any(self._creating(entry)) else entry
+        if self._creates_type_of(entry):
+            return self._opened(entry)
+        return entry
 
     def _unrecorded(
-        self, denied: Collection[str], learned: Collection[_Learned], *, everywhere: bool
+        self, added: Iterable[Change], learned: Collection[_Learned]
     ) -> Iterator[Change]:
         """Actions on what the candidate creates whose use the trail does not record, as a denial of
         one shows.
 
         Without data events the next denials would be of these, one in each round: in a service that
         was denied one all that a deployment usually does with such items, in others what reads a
-        resource after its creation; `everywhere`: all in each service. A name that is
-        the same in each run lives long: only a call shows how its items are used.
+        resource after its creation. A name that is the same in each run lives long: only a call
+        shows how its items are used.
         """
+        denied = services_without_data_events(added)
+        if not denied:
+            return
+        # The denials of a second service show that the trail records no data event at all.
+        everywhere = len(self.unrecorded | denied) > 1
         for statement in self._statements():
             entries = [entry for entry in statement.resources if _has_letters(entry)]
             for creating in statement.actions:
-                prefix, _, name = creating.partition(":")
-                kinds = created_types(prefix, name)
-                actions_below = {
-                    (action, "")
-                    for action in siblings_of({creating} if kinds else ())
-                    if is_read(action)
-                }
-                if prefix in denied or everywhere:
-                    actions_below |= unrecorded_items(prefix, kinds, of_any_service=everywhere)
-                unseen = (
-                    pair
-                    for pair in sorted(actions_below)
-                    if visibility(pair[0]).visibility is Visibility.DATA
-                )
-                anew = list(_names_written_anew(creating, entries, learned))
-                for (action, below), entry in product(unseen, without_covered((*anew, *entries))):
-                    if entry not in anew and needed_proof(action):
-                        continue
-                    unrecorded = _Learned(f"{entry}{below}", _UNRECORDED, basis=Basis.LIFECYCLE)
-                    if not sensitivity(action):
-                        yield from self._addition(action, entry, unrecorded, statement.conditions)
+                of_items = everywhere or creating.partition(":")[0] in denied
+                uses = _unrecorded_uses(creating, of_items=of_items, of_any_service=everywhere)
+                new_names = list(_names_of_one_run(creating, entries, learned))
+                for use, entry in product(uses, without_covered((*new_names, *entries))):
+                    if entry in new_names or not needed_proof(use.action):
+                        pattern = _Learned(f"{entry}{use.item}", _UNRECORDED, basis=Basis.LIFECYCLE)
+                        yield from self._addition(use.action, entry, pattern, statement.conditions)
 
     def _of_artifacts(self, change: Change) -> Iterator[Change]:
         """What a deployment does with artifacts that it names by their contents, in a bucket that
         exists already.
         """
+        if change.action not in _ON_ARTIFACTS:
+            return
         for resource in change.resources:
-            artifact_match = (
-                _ARTIFACT.fullmatch(resource) if change.action in _ON_ARTIFACTS else None
-            )
-            stem = (
-                f"{artifact_match['place']}{'?' * len(artifact_match['hash'])}"
-                if artifact_match
-                else ""
-            )
-            patterns = (
-                dict.fromkeys((stem + artifact_match["end"], stem, f"{stem}.template"))
-                if artifact_match
-                else ()
-            )
+            artifact = _ARTIFACT.fullmatch(resource)
+            if artifact is None:
+                continue
+            stem = _with_any_hash(artifact)
+            patterns = dict.fromkeys((stem + artifact["end"], stem, f"{stem}.template"))
             for action, pattern in product(_ON_ARTIFACTS, patterns):
-                yield from self._addition(
-                    action, resource, _Learned(pattern, _HASH, basis=Basis.LIFECYCLE)
-                )
+                learned = _Learned(pattern, _HASH, basis=Basis.LIFECYCLE)
+                yield from self._addition(action, resource, learned)
 
     def _addition(
         self, action: str, entry: str, learned: _Learned, conditions: Sequence[Condition] = ()
@@ -402,17 +364,19 @@ class NextNames(Struct, frozen=True):
         """Yields the addition of an action on a pattern, if it may be written and the candidate
         does not grant it.
         """
-        if self._may_write(action, learned) and not self._grants(action, learned.pattern):
-            yield Change(
-                ChangeKind.ADD,
-                action,
-                (learned.pattern,),
-                used=(action,),
-                basis=learned.basis,
-                security=sensitivity(action),
-                patterns=(learned.of(entry),),
-                conditions=_in_own_account(learned.pattern, conditions, self.principal),
-            )
+        pattern = learned.pattern
+        if not self._may_write(action, learned) or self._grants(action, pattern):
+            return
+        yield Change(
+            kind=ChangeKind.ADD,
+            action=action,
+            resources=(pattern,),
+            used=(action,),
+            basis=learned.basis,
+            security=sensitivity(action),
+            patterns=(learned.of(entry),),
+            conditions=_in_own_account(pattern, conditions, self.principal),
+        )
 
     def _grants(self, action: str, resource: str) -> bool:
         return any(resource_covers(entry, resource) for entry in self._granted(action))
@@ -426,11 +390,52 @@ class NextNames(Struct, frozen=True):
 def services_without_data_events(denied: Iterable[Change]) -> frozenset[str]:
     """Services of which an action was denied that only a data event shows."""
     actions = {change.action for change in denied}
-    return frozenset(
-        action.partition(":")[0]
-        for action in actions
-        if visibility(action).visibility is Visibility.DATA
-    )
+    return frozenset(action.partition(":")[0] for action in actions if _is_data_event(action))
+
+
+def _is_data_event(action: str) -> bool:
+    return visibility(action).visibility is Visibility.DATA
+
+
+class _UnrecordedUse(Struct, frozen=True, order=True):
+    """An action on what a deployment creates that only a data event shows."""
+
+    action: str
+    item: str
+    """What follows the ARN of the resource: `/*` for the objects of a bucket."""
+
+
+def _unrecorded_uses(
+    creating: str, *, of_items: bool, of_any_service: bool
+) -> list[_UnrecordedUse]:
+    """Returns what a deployment does, without a record and a risk, with what an action creates.
+
+    Args:
+        creating: the action.
+        of_items: all that it usually does with the items, not only what reads the resource.
+        of_any_service: where no table lists the usual items of the service, all its actions.
+    """
+    service, _, name = creating.partition(":")
+    kinds = created_types(service, name)
+    uses: set[_UnrecordedUse] = set()
+    if kinds:
+        for sibling in siblings_of({creating}):
+            if is_read(sibling):
+                uses.add(_UnrecordedUse(sibling, ""))
+    if of_items:
+        for action, item in unrecorded_items(service, kinds, of_any_service=of_any_service):
+            uses.add(_UnrecordedUse(action, item))
+    return [
+        use for use in sorted(uses) if _is_data_event(use.action) and not sensitivity(use.action)
+    ]
+
+
+def _without_repeated(changes: Iterable[Change]) -> list[Change]:
+    """Returns the first change of each action, resources and conditions."""
+    change_by_key: dict[tuple[object, ...], Change] = {}
+    for change in changes:
+        change_by_key.setdefault((change.action, change.resources, change.conditions), change)
+    return list(change_by_key.values())
 
 
 def _with_patterns(
@@ -440,16 +445,21 @@ def _with_patterns(
     a change apart.
     """
     groups: dict[tuple[Condition, ...], dict[str, Pattern | None]] = {}
-    for resource, learned_name in learned.items():
-        written_resource = learned_name.pattern if learned_name else resource
-        pattern = learned_name.of(resource) if learned_name else None
-        groups.setdefault(_in_own_account(written_resource, change.conditions, principal), {})[
-            written_resource
-        ] = pattern
-    for conditions, written_patterns in groups.items():
-        patterns = (*change.patterns, *filter(None, written_patterns.values()))
+    for resource, learned_pattern in learned.items():
+        entry = resource
+        pattern = None
+        if learned_pattern:
+            entry = learned_pattern.pattern
+            pattern = learned_pattern.of(resource)
+        conditions = _in_own_account(entry, change.conditions, principal)
+        groups.setdefault(conditions, {})[entry] = pattern
+    for conditions, pattern_by_entry in groups.items():
+        patterns = (*change.patterns, *filter(None, pattern_by_entry.values()))
         yield replace(
-            change, resources=tuple(written_patterns), patterns=patterns, conditions=conditions
+            change,
+            resources=tuple(pattern_by_entry),
+            patterns=patterns,
+            conditions=conditions,
         )
 
 
@@ -458,8 +468,32 @@ def _artifact(action: str, resource: str) -> _Learned | None:
     artifact = _ARTIFACT.fullmatch(resource)
     if artifact is None or action not in _ON_ARTIFACTS:
         return None
+    return _Learned(_with_any_hash(artifact) + artifact["end"], _HASH)
+
+
+def _with_any_hash(artifact: re.Match[str]) -> str:
+    """Returns the ARN of an artifact without its end, its hash open letter by letter."""
     any_hash = "?" * len(artifact["hash"])
-    return _Learned(f"{artifact['place']}{any_hash}{artifact['end']}", _HASH)
+    return f"{artifact['place']}{any_hash}"
+
+
+def _is_whole_type(pattern: str) -> bool:
+    """Whether a pattern has no letter of a name, so that it covers each resource of a type."""
+    name = pattern.split(":", 5)[5].rpartition("/")[2]
+    return literal_letters(name) == 0 and ":s3:::" not in pattern
+
+
+def _is_narrow_pattern(entry: str, resource: str) -> bool:
+    """Whether an entry is a pattern of names that covers a resource of the same service."""
+    if not has_wildcard(entry) or not entry.startswith(_start_to_service(resource)):
+        return False
+    if not _has_letters(entry) or _WHOLE_BUCKET.fullmatch(entry):
+        return False
+    return resource_covers(entry, resource)
+
+
+def _start_to_service(arn: str) -> str:
+    return ":".join(arn.split(":")[:3]) + ":"
 
 
 def _has_letters(resource: str) -> bool:
@@ -515,7 +549,7 @@ def _in_each_copy(names: AppNames, action: str, resource: str) -> str:
     return next((pattern for pattern in covering if pattern != resource), resource)
 
 
-def _names_written_anew(
+def _names_of_one_run(
     creating: str, entries: Iterable[str], learned: Iterable[_Learned]
 ) -> Iterator[str]:
     """Yields the names that differ in each run, of those that an action creates."""

@@ -16,6 +16,7 @@ from leastpriv.atomic_file import read_named
 from leastpriv.aws.session import Aws
 from leastpriv.config.inputs import entries, named_principal, parse_integer, patterns
 from leastpriv.errors import AwsError, InputError, LeastprivError, caught_signals
+from leastpriv.models import Principal
 from leastpriv.policy.source import Location
 from leastpriv.trial.cleanup import TrialTags, find_trial_resources, remove_all
 from leastpriv.trial.extend import CandidatePolicy
@@ -43,28 +44,20 @@ def parse_settings(options: Namespace) -> TrialSettings | None:
     """Parses the options; None: there is no command, and the trial only cleans up; raises
     InputError.
     """
-    if not options.argv and not options.clean_up:
+    if not options.argv and options.clean_up:
+        return None
+    if not options.argv:
         raise InputError(
             "There is no command to try: write it after --, as in leastpriv trial … -- make deploy."
         )
-    if not options.argv:
-        return None
-    for value, flag in ((options.role_arn, "--role-arn"), (options.policy_file, "--policy-file")):
-        if not value:
-            raise InputError(
-                f"{flag} is missing: a command is tried under the policy of one role or user."
-            )
+    _check_given(options.role_arn, "--role-arn")
+    _check_given(options.policy_file, "--policy-file")
     principal = named_principal(options.role_arn, "--role-arn")
-    strategy = options.strategy or (TRIAL_ROLE if principal.kind == "user" else SESSION_POLICY)
-    if strategy == SESSION_POLICY and principal.kind == "user":
-        raise InputError(
-            "--strategy is session-policy, but a user cannot be assumed: use trial-role."
-        )
     return TrialSettings(
         principal=principal,
         policy=Location.of(options.policy_file),
         also_attached=_entries(options.also_attached),
-        strategy=strategy,
+        strategy=_strategy_name(options.strategy, principal),
         max_rounds=parse_integer(options.max_rounds, "--max-rounds", 1),
         trails=_entries(options.trails),
         wait=parse_integer(options.wait, "--wait-for-records"),
@@ -77,6 +70,24 @@ def parse_settings(options: Namespace) -> TrialSettings | None:
         clean_up=options.clean_up,
         argv=tuple(options.argv),
     )
+
+
+def _check_given(value: str | None, flag: str) -> None:
+    if not value:
+        raise InputError(
+            f"{flag} is missing: a command is tried under the policy of one role or user."
+        )
+
+
+def _strategy_name(given: str | None, principal: Principal) -> str:
+    """Returns the strategy that is given, or the usual one of the principal; raises InputError."""
+    if principal.kind != "user":
+        return given or SESSION_POLICY
+    if given == SESSION_POLICY:
+        raise InputError(
+            "--strategy is session-policy, but a user cannot be assumed: use trial-role."
+        )
+    return given or TRIAL_ROLE
 
 
 def _entries(values: list[str] | None) -> tuple[str, ...]:
@@ -138,38 +149,45 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
         _report_earlier_trials(aws, context, clean_up=settings is None or settings.clean_up)
         if settings is None:
             return 0
-        principal = settings.principal
-        file = open_policy(settings.policy, principal, aws.region)
-        attached = open_attached(settings.policy, settings.also_attached, principal, aws.region)
-        records = TrialRecords.open(settings.trails, aws, context.clock() - _SKEW)
-        kind = SessionPolicy if settings.strategy == SESSION_POLICY else TrialRole
-        strategy = kind(
-            aws=aws,
-            principal=principal,
-            tags=tags,
-            clock=context.clock,
-            sleep=context.sleep,
-            settle=settings.settle,
-        )
-        candidate = CandidatePolicy(file.document, attached)
-        bound = open_bound(settings.within, principal, aws.region)
-        limits = TrialLimits(settings.yes_to, bound)
-        run = TrialRun(
-            settings=settings,
-            context=context,
-            strategy=strategy,
-            tags=tags,
-            records=records,
-            candidate=candidate,
-            signals=signals,
-            limits=limits,
-            save=file.save,
-        )
+        file = open_policy(settings.policy, settings.principal, aws.region)
+        run = _open_run(settings, context, aws, tags, file)
+        run.signals = signals
         hidden = hidden_variables(context.environment, settings.pass_env)
         for line in hidden_lines(hidden.difference(TRIAL_CREDENTIALS)):
             _log.info(line)
         with signals.recorded():
             return _run(run, file)
+
+
+def _open_run(
+    settings: TrialSettings, context: TrialContext, aws: Aws, tags: TrialTags, file: PolicyFile
+) -> TrialRun:
+    """Opens what the rounds read and change; raises InputError."""
+    principal = settings.principal
+    attached = open_attached(settings.policy, settings.also_attached, principal, aws.region)
+    records = TrialRecords.open(settings.trails, aws, context.clock() - _SKEW)
+    strategy_class = SessionPolicy if settings.strategy == SESSION_POLICY else TrialRole
+    strategy = strategy_class(
+        aws=aws,
+        principal=principal,
+        tags=tags,
+        clock=context.clock,
+        sleep=context.sleep,
+        settle=settings.settle,
+    )
+    return TrialRun(
+        settings=settings,
+        context=context,
+        strategy=strategy,
+        tags=tags,
+        records=records,
+        candidate=CandidatePolicy(file.document, attached),
+        limits=TrialLimits(
+            yes_to=settings.yes_to,
+            within=open_bound(settings.within, principal, aws.region),
+        ),
+        save=file.save,
+    )
 
 
 def _check_named(settings: TrialSettings, environment: Mapping[str, str]) -> None:

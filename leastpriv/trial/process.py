@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import IO, TextIO
 
 from msgspec import Struct
@@ -122,17 +123,7 @@ def run_command(
     first, and so does the end of the trial's own process.
     """
     own_group = not is_in_foreground()
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the user's own command, as given
-            argv,
-            env=dict(environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            process_group=0 if own_group else None,
-        )
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"The command {argv[0]!r} cannot be run: {reason}.") from error
+    process = _start(argv, environment, own_group=own_group)
     watchdog = Watchdog.start(process.pid, own_group=own_group)
     readers = [
         _OutputReader(process.stdout, stdout, "stdout"),
@@ -149,15 +140,40 @@ def run_command(
         watchdog.stop()
         for reader in readers:
             reader.finish()
-    denials, _ = distinct_denials(logged for reader in readers for logged in reader.denials)
-    code = process.returncode
+    denials, _ = distinct_denials(chain.from_iterable(reader.denials for reader in readers))
     return CommandResult(
-        exit_code=code if code >= 0 else 128 - code,
+        exit_code=_shell_exit_code(process.returncode),
         denials=tuple(logged.denial for logged in denials),
         interrupted=end.signal,
         timed_out=end.timed_out,
         unread=" ".join(reader.unread for reader in readers if reader.unread),
     )
+
+
+def _start(
+    argv: Sequence[str], environment: Mapping[str, str], *, own_group: bool
+) -> subprocess.Popen[bytes]:
+    """Starts the command; raises InputError where it cannot be run."""
+    try:
+        return subprocess.Popen(  # noqa: S603 - the user's own command, as given
+            argv,
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0 if own_group else None,
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"The command {argv[0]!r} cannot be run: {reason}.") from error
+    except ValueError as error:
+        raise InputError(f"The command {argv[0]!r} cannot be run: {error}.") from error
+
+
+def _shell_exit_code(return_code: int) -> int:
+    """Returns the exit code as in a shell, which adds 128 to the number of a signal."""
+    if return_code < 0:
+        return 128 - return_code
+    return return_code
 
 
 class _OutputReader:
@@ -280,11 +296,6 @@ def child_environment(
     inherited = {name: value for name, value in environment.items() if name not in hidden}
     regions = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {}
     unset = {name: value for name, value in _NO_OTHER_CREDENTIALS.items() if name not in passed_on}
-    variables = dict(
-        zip(
-            TRIAL_CREDENTIALS,
-            (credentials.key, credentials.secret, credentials.token),
-            strict=True,
-        )
-    )
+    keys = (credentials.key, credentials.secret, credentials.token)
+    variables = dict(zip(TRIAL_CREDENTIALS, keys, strict=True))
     return {**regions, **inherited, **unset, **variables}

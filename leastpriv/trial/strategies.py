@@ -299,32 +299,46 @@ class TrialRole(Strategy):
                 " first."
             )
         if self._roles:
-            with translate_errors("tagging the temporary role", "iam:TagRole"):
-                self._aws.client("iam").tag_role(
-                    RoleName=self._name, Tags=self._tags.tags(self._clock())
-                )
+            self._tag_role()
         else:
             self._create_role()
-        iam = self._aws.client("iam")
         earlier_arns = tuple(self._policies)
         with translate_errors(
             "writing the candidate policy to the temporary role", "iam:PutRolePolicy"
         ):
             # Deletes before it adds: the quota applies to all inline policies together.
-            for policy in iam.list_role_policies(RoleName=self._name)["PolicyNames"]:
-                iam.delete_role_policy(RoleName=self._name, PolicyName=policy)
-            for arn in earlier_arns:
-                # A policy whose deletion failed in an earlier round is detached already.
-                detach(iam, self._name, arn)
-            for part, text in enumerate(inline, start=1):
-                policy = f"candidate-{number}-{part}"
-                iam.put_role_policy(RoleName=self._name, PolicyName=policy, PolicyDocument=text)
-            for arn in self._create_policies(managed, number) if managed else ():
-                iam.attach_role_policy(RoleName=self._name, PolicyArn=arn)
+            self._remove_policies(earlier_arns)
+            self._put_policies(inline, managed, number)
         self._delete_policies(earlier_arns)
         if self._settle:
             self._sleep(self._settle)
         return self._assume(self._tags.session_name(number), _RETRY_WAITS)
+
+    def _tag_role(self) -> None:
+        """Renews the end of the trial on the temporary role; raises AwsError."""
+        with translate_errors("tagging the temporary role", "iam:TagRole"):
+            self._aws.client("iam").tag_role(
+                RoleName=self._name, Tags=self._tags.tags(self._clock())
+            )
+
+    def _remove_policies(self, managed_arns: Sequence[str]) -> None:
+        """Removes the policies of an earlier round from the temporary role."""
+        iam = self._aws.client("iam")
+        for policy in iam.list_role_policies(RoleName=self._name)["PolicyNames"]:
+            iam.delete_role_policy(RoleName=self._name, PolicyName=policy)
+        for arn in managed_arns:
+            # A policy whose deletion failed in an earlier round is detached already.
+            detach(iam, self._name, arn)
+
+    def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
+        """Puts the policies of a round on the temporary role."""
+        iam = self._aws.client("iam")
+        for part, text in enumerate(inline, start=1):
+            policy = f"candidate-{number}-{part}"
+            iam.put_role_policy(RoleName=self._name, PolicyName=policy, PolicyDocument=text)
+        if managed:
+            for arn in self._create_policies(managed, number):
+                iam.attach_role_policy(RoleName=self._name, PolicyArn=arn)
 
     def _create_role(self) -> None:
         """Creates the temporary role with the boundary of the target; raises AwsError."""

@@ -31,6 +31,9 @@ from leastpriv.policy.evaluate import Effect, Request, applies, evaluate
 Layer = Literal["rcp", "scp", "resource", "identity", "boundary", "session"]
 """The policy types in AWS's order."""
 
+_NameKind = Literal["direct", "role", "account"]
+"""As what a Principal element names a principal."""
+_COLONS_OF_ARN = 5
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _MUST_ALLOW = ("kms", "sts")
 """Services whose resources need an Allow of their own policy within the account too: keys, and
@@ -390,19 +393,18 @@ def _is_left_out(statement: Statement, principal: _Principal) -> Truth:
     """
     if any(not_principal.name == "*" for not_principal in statement.not_principals):
         return False
-    principal_matches = [
-        _matched(not_principal, principal) for not_principal in statement.not_principals
-    ]
-    kinds = {kind for kind, truth in principal_matches if truth}
-    required_kinds = {"direct", "account"}
+    names = [_named_by(not_principal, principal) for not_principal in statement.not_principals]
+    kinds = {named_as.kind for named_as in names if named_as.truth}
+    required_kinds: set[_NameKind] = {"direct", "account"}
     if principal.kind in ("role", "assumed-role"):
         required_kinds = {"direct", "role", "account"}
     if principal.kind == "role":
         required_kinds = {"role", "account"}
     if required_kinds <= kinds:
         return False
-    is_open = kinds or any(truth is None for _, truth in principal_matches)
-    return None if is_open else True
+    if kinds or any(named_as.truth is None for named_as in names):
+        return None
+    return True
 
 
 def _named_as(statement: Statement, principal: _Principal) -> dict[str, Truth]:
@@ -411,50 +413,66 @@ def _named_as(statement: Statement, principal: _Principal) -> dict[str, Truth]:
         return {"direct": None}
     truths: dict[str, Truth] = {}
     for named_principal in statement.principals:
-        kind, truth = _matched(named_principal, principal)
-        if truth is not False:
-            truths[kind] = any_of((truths.get(kind, False), truth))
+        named_as = _named_by(named_principal, principal)
+        if named_as.truth is not False:
+            earlier_truth = truths.get(named_as.kind, False)
+            truths[named_as.kind] = any_of((earlier_truth, named_as.truth))
     return truths
 
 
-def _matched(named_principal: NamedPrincipal, principal: _Principal) -> tuple[str, Truth]:
+class _NamedAs(Struct, frozen=True):
+    """As what an entry of Principal names a principal, and whether it does."""
+
+    kind: _NameKind
+    truth: Truth
+
+
+def _named_by(named_principal: NamedPrincipal, principal: _Principal) -> _NamedAs:
     """Returns as what an entry of Principal names the principal, and whether it does."""
+    kind = named_principal.kind.lower()
     name = named_principal.name
-    if named_principal.kind.lower() == "aws" and name == "*":
-        return "direct", True
-    if named_principal.kind.lower() != "aws":
-        is_open = named_principal.kind.lower() == "canonicaluser" or not principal.arn
-        return "direct", None if is_open else name == principal.arn
+    if kind == "canonicaluser":
+        return _NamedAs("direct", None)
+    if kind == "aws" and name == "*":
+        return _NamedAs("direct", True)
     if not principal.arn:
-        return "direct", None
+        return _NamedAs("direct", None)
+    if kind != "aws":
+        return _NamedAs("direct", name == principal.arn)
     if _ACCOUNT.fullmatch(name):
         return _as_account(name, principal)
-    parts = name.split(":", 5)
-    if len(parts) < 6:
+    if name.count(":") < _COLONS_OF_ARN:
         # A unique ID of a user or role, which no ARN shows.
-        return "direct", None
-    kind, _, path = parts[5].partition("/")
-    if parts[4] != principal.account:
-        return "direct", False
+        return _NamedAs("direct", None)
+    return _named_by_arn(name, principal)
+
+
+def _named_by_arn(arn: str, principal: _Principal) -> _NamedAs:
+    """Returns as what an ARN names the principal, and whether it does."""
+    _, _, _, _, account, resource = arn.split(":", _COLONS_OF_ARN)
+    kind, _, path = resource.partition("/")
+    if account != principal.account:
+        return _NamedAs("direct", False)
     if kind == "root":
-        return _as_account(parts[4], principal)
-    if name == principal.arn:
-        return ("role" if kind == "role" else "direct"), True
-    last = path.rpartition("/")[2]
+        return _as_account(account, principal)
+    if arn == principal.arn:
+        return _NamedAs("role" if kind == "role" else "direct", True)
     if kind == "role" and principal.kind == "assumed-role":
-        return "role", last == principal.name
+        role = path.rpartition("/")[2]
+        return _NamedAs("role", role == principal.name)
     if kind == "assumed-role" and principal.kind == "role":
         # The request does not say which session of the role makes it.
-        return "direct", None if path.partition("/")[0] == principal.name else False
+        role = path.partition("/")[0]
+        return _NamedAs("direct", None if role == principal.name else False)
     if kind == "user" and principal.kind == "federated-user":
         # The ARN of the session does not show which user federated.
-        return "role", None
-    return "direct", False
+        return _NamedAs("role", None)
+    return _NamedAs("direct", False)
 
 
-def _as_account(account: str, principal: _Principal) -> tuple[str, Truth]:
-    kind = "direct" if principal.kind == "root" else "account"
-    return kind, account == principal.account
+def _as_account(account: str, principal: _Principal) -> _NamedAs:
+    kind: _NameKind = "direct" if principal.kind == "root" else "account"
+    return _NamedAs(kind, account == principal.account)
 
 
 def _belongs(resource_policy: ResourcePolicy, request: Request) -> bool:

@@ -390,7 +390,6 @@ def _rewrite_commented(
     entry_nodes = value.items
     lead = text[value.start + 1 : entry_nodes[0].start]
     line = style.newline + lead[lead.rfind("\n") + 1 :] if "\n" in lead else ""
-    separator = f",{line}" if line else style.comma
     entries_by_place = [
         changes.entries(position, entry) for position, entry in enumerate(entry_texts)
     ]
@@ -402,24 +401,61 @@ def _rewrite_commented(
     for index, entry_node in enumerate(entry_nodes):
         gap = _gap(text, entry_node.end, ends[index])
         is_last_item = index + 1 == len(entry_nodes)
-        closing = "," if index < last_place or (is_last_item and gap.has_comma) else ""
-        inline_entries = entries_by_place[index]
-        below: list[str] = []
-        comment_end = 0
+        place = _CommentedPlace(
+            entries=entries_by_place[index],
+            gap=gap,
+            has_comma=index < last_place or (is_last_item and gap.has_comma),
+        )
         line_end = _LINE_END.search(gap.after_comma) if line else None
         if line_end:
-            comment_end = line_end.start()
-            below = changes.after.get(index, [])
-            inline_entries = inline_entries[: len(inline_entries) - len(below)]
-
-        new_text += (separator.join(inline_entries) or _REMOVED) + gap.before_comma
-        closing_here = "," if below else closing
-        new_text += (closing_here if inline_entries else "") or _REMOVED
-        new_text += gap.after_comma[:comment_end] + ",".join(line + entry for entry in below)
-        if below:
-            new_text += closing
-        new_text += gap.after_comma[comment_end:]
+            place = place.with_lines_below(changes.after.get(index, []), line_end.start())
+        new_text += place.text(line, style)
     return "".join(_without_removed(new_text.splitlines(keepends=True)))
+
+
+class _CommentedPlace(Struct, frozen=True):
+    """The new text of one entry of a list with comments, up to the next entry or the bracket."""
+
+    entries: Sequence[str]
+    """The entries in place of the old one; none if it is removed."""
+    gap: _Gap
+    has_comma: bool
+    """Whether a comma follows the last of the new entries."""
+    below: Sequence[str] = ()
+    """Further entries, on lines below the comment of the old one."""
+    comment_end: int = 0
+    """Where the comment ends in the text after the comma."""
+
+    def with_lines_below(self, below: Sequence[str], comment_end: int) -> _CommentedPlace:
+        """Returns the place with its last entries, those of `below`, under the comment."""
+        return _CommentedPlace(
+            entries=self.entries[: len(self.entries) - len(below)],
+            gap=self.gap,
+            has_comma=self.has_comma,
+            below=below,
+            comment_end=comment_end,
+        )
+
+    def text(self, line: str, style: JsonStyle) -> str:
+        """Returns the text, with marks where text was removed.
+
+        Args:
+            line: the line end and the indentation of an entry; empty in a list on one line.
+            style: the layout of the file.
+        """
+        separator = f",{line}" if line else style.comma
+        last_comma = "," if self.has_comma else ""
+        comma = "," if self.below else last_comma
+        if not self.entries:
+            comma = ""
+        new_text = separator.join(self.entries) or _REMOVED
+        new_text += self.gap.before_comma
+        new_text += comma or _REMOVED
+        if not self.below:
+            return new_text + self.gap.after_comma
+        new_text += self.gap.after_comma[: self.comment_end]
+        new_text += ",".join(line + entry for entry in self.below)
+        return new_text + last_comma + self.gap.after_comma[self.comment_end :]
 
 
 def _without_removed(lines: Iterable[str]) -> Iterator[str]:

@@ -4,9 +4,9 @@ the proposal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from leastpriv.evidence.models import AccessReport, UnusedAccess
+from leastpriv.evidence.models import AccessReport, Recommendation, UnusedAccess
 from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
@@ -23,6 +23,10 @@ from leastpriv.report.phrases import at_most, codes, day, joined, plural, sectio
 
 _MOST_QUESTIONS = 12
 _MOST_RESOURCES = 10
+_MOST_SHARED = 5
+"""Shared policies, one a line."""
+_GUARDS = ("last-accessed", "shared-policy")
+"""The guards that hold a removal back by last accessed information."""
 _WHY = {
     UngrantedReason.UNSEEN: (
         "no call of it is in this evidence: was it used at another time, in another region, "
@@ -101,10 +105,11 @@ def findings_section(context: ReportContext) -> Iterator[str]:
     proposal.
     """
     hints = context.evidence.aws_findings
-    lines = [
-        *(_last_accessed(hints.access, context) if hints.access else ()),
-        *(line for unused in hints.unused for line in _unused(unused, context)),
-    ]
+    lines: list[str] = []
+    if hints.access:
+        lines.extend(_last_accessed(hints.access, context))
+    for unused in hints.unused:
+        lines.extend(_unused(unused, context))
     # What an attacker of the role's jobs would reach, as deployed.
     for hint in hints.inside[:_MOST_RESOURCES]:
         actions = f": {codes(hint.actions, 6)}" if hint.actions else ""
@@ -127,55 +132,64 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
         " may be missing, and denied ones count): the role's policies grant"
         f" {plural(len(access.services), 'service')}, and {len(idle):,} of them had no attempt."
     )
-    if idle and not was_granted(context.evidence, context.history.changed):
-        changed = context.history.changed
+    changed = context.history.changed
+    if was_granted(context.evidence, changed):
+        yield from _dropped_service_lines(access, _dropped_services(context, idle))
+    elif idle:
         when = f"it changed on {day(changed)}" if changed else "when it last changed is not known"
         yield (
             "- This removes no grant, since the policy file may be younger than the evidence:"
             f" {when}."
         )
-    # Services dropped from a wildcard because neither IAM nor this evidence knows a use.
-    dropped = (
-        _dropped_services(context, idle)
-        if was_granted(context.evidence, context.history.changed)
-        else []
-    )
-    if dropped:
-        them = "it" if len(dropped) == 1 else "them"
-        yield (
-            f"- IAM knows of no attempt on {codes(dropped, 12)}, so the actions of {them} in"
-            " wildcards are removed."
-        )
-        policies = sorted(
-            {policy for name in dropped for policy in access.granted_by.get(name, ())}
-        )
-        if policies:
-            yield f"- According to IAM, {codes(policies, 6)} grant these services."
-    guards = ("last-accessed", "shared-policy")
-    entries = [
-        held_change.action
-        for held_change in context.proposal.held_back
-        if held_change.guard_result.guard in guards
-    ]
-    kept_results = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
-    actions = [
-        action
-        for results_by_action in kept_results
-        for action, guard_result in results_by_action.items()
-        if guard_result.guard in guards
-    ]
-    if entries or actions:
-        action_words = codes(dict.fromkeys([*entries, *sorted(actions)]), 12)
-        yield f"- It keeps {action_words}, of which this evidence shows no use."
-    for shared in [shared_policy for shared_policy in access.shared if shared_policy.others][:5]:
-        yield (
-            f"- {code(shared.arn)} is shared: {codes(sorted(shared.others), 3)} used"
-            f" {code(shared.service)} through it, last on"
-            f" {day(max(access_of_user.time for access_of_user in shared.others.values()))}."
-        )
+    kept_actions = _actions_kept_by_access(context)
+    if kept_actions:
+        yield f"- It keeps {codes(kept_actions, 12)}, of which this evidence shows no use."
+    yield from _shared_policy_lines(access)
     if access.missing:
         unknown = "Grants and users are not known for all policies"
         yield f"- {unknown}, so permissions that may be shared are kept: {prose(access.missing)}"
+
+
+def _dropped_service_lines(access: AccessReport, dropped: Sequence[str]) -> Iterator[str]:
+    """Yields which services a wildcard loses since neither IAM nor this evidence knows a use."""
+    if not dropped:
+        return
+    them = "it" if len(dropped) == 1 else "them"
+    yield (
+        f"- IAM knows of no attempt on {codes(dropped, 12)}, so the actions of {them} in"
+        " wildcards are removed."
+    )
+    policies: set[str] = set()
+    for service in dropped:
+        policies.update(access.granted_by.get(service, ()))
+    if policies:
+        yield f"- According to IAM, {codes(sorted(policies), 6)} grant these services."
+
+
+def _actions_kept_by_access(context: ReportContext) -> list[str]:
+    """Returns the unused actions that last accessed information keeps, each once."""
+    entries = [
+        held_change.action
+        for held_change in context.proposal.held_back
+        if held_change.guard_result.guard in _GUARDS
+    ]
+    kept_of_wildcards: list[str] = []
+    for change in context.changes(ChangeKind.NARROW):
+        for action, guard_result in (change.kept or {}).items():
+            if guard_result.guard in _GUARDS:
+                kept_of_wildcards.append(action)
+    return list(dict.fromkeys([*entries, *sorted(kept_of_wildcards)]))
+
+
+def _shared_policy_lines(access: AccessReport) -> Iterator[str]:
+    """Yields which policies other users used too, the first of them."""
+    shared_policies = [shared for shared in access.shared if shared.others]
+    for shared in shared_policies[:_MOST_SHARED]:
+        last_use = max(access_of_user.time for access_of_user in shared.others.values())
+        yield (
+            f"- {code(shared.arn)} is shared: {codes(sorted(shared.others), 3)} used"
+            f" {code(shared.service)} through it, last on {day(last_use)}."
+        )
 
 
 def _dropped_services(context: ReportContext, idle: Iterable[str]) -> list[str]:
@@ -191,50 +205,70 @@ def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
     """Yields what an analyzer's findings of unused access say, and whether the proposal removes
     it.
     """
-    gone = {
-        action.lower() for change in context.proposal.changes for action in change.removed_actions
-    }
-    days = f" ({unused.days} days)" if unused.days else ""
+    found_by = f"- **Unused access**: the analyzer {code(unused.analyzer)}"
+    if unused.days:
+        found_by += f" ({unused.days} days)"
     if unused.is_whole:
-        yield (
-            f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls the whole role"
-            " unused."
-        )
+        yield f"{found_by} calls the whole role unused."
     if unused.credentials:
         yield (
-            f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls credentials of"
+            f"{found_by} calls credentials of"
             f" the user unused: {codes(unused.credentials, 4)}. Deactivate what no deploy uses."
         )
     if not unused.actions and not unused.services:
         return
-    patterns = [*unused.actions, *(f"{service}:*" for service in unused.services)]
-    agreed = sum(any(action_matches(pattern, action) for pattern in patterns) for action in gone)
-    kept_actions = [action for action in unused.actions if action not in gone]
-    counted = ((unused.services, "service"), (unused.actions, "action"))
-    what = joined(
-        [plural(len(counted_names), noun) for counted_names, noun in counted if counted_names]
-    )
+    removed_actions: set[str] = set()
+    for change in context.proposal.changes:
+        removed_actions.update(action.lower() for action in change.removed_actions)
+    agreed = _matching(removed_actions, _unused_patterns(unused))
     yield (
-        f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls {what} unused, and"
-        f" this proposal removes {plural(agreed, 'action')} of these."
+        f"{found_by} calls {_unused_counts(unused)} unused, and"
+        f" this proposal removes {plural(len(agreed), 'action')} of these."
     )
+    kept_actions = [action for action in unused.actions if action not in removed_actions]
     if kept_actions:
         yield (
             "- It also calls unused, but kept or not granted here:"
             f" {codes(map(_spelled, kept_actions), 8)}."
         )
     for step in unused.advice:
-        verb = "to detach" if step.step == "DETACH_POLICY" else "to replace"
-        removed = sorted(
-            action for action in gone if any(action_matches(grant, action) for grant in step.grants)
-        )
-        by = (
-            " by a policy that keeps what this proposal removes:"
-            f" {codes(map(_spelled, removed), 8)}"
-        )
-        yield f"- It recommends {verb} {code(step.policy or 'a policy')}{by if removed else ''}."
+        yield _advice_line(step, _matching(removed_actions, step.grants))
     for reason in unused.without_recommendation:
         yield f"- Without a recommendation: {prose(reason)}"
+
+
+def _unused_patterns(unused: UnusedAccess) -> list[str]:
+    return [*unused.actions, *(f"{service}:*" for service in unused.services)]
+
+
+def _unused_counts(unused: UnusedAccess) -> str:
+    """Returns `2 services and 1 action`, without the zero."""
+    counts: list[str] = []
+    if unused.services:
+        counts.append(plural(len(unused.services), "service"))
+    if unused.actions:
+        counts.append(plural(len(unused.actions), "action"))
+    return joined(counts)
+
+
+def _matching(actions: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Returns the actions that a pattern covers, sorted."""
+    all_patterns = tuple(patterns)
+    return sorted(
+        action
+        for action in actions
+        if any(action_matches(pattern, action) for pattern in all_patterns)
+    )
+
+
+def _advice_line(step: Recommendation, removed: Sequence[str]) -> str:
+    """Returns what an analyzer recommends for a policy of which a proposal removes actions."""
+    verb = "to detach" if step.step == "DETACH_POLICY" else "to replace"
+    line = f"- It recommends {verb} {code(step.policy or 'a policy')}"
+    if not removed:
+        return f"{line}."
+    removed_codes = codes(map(_spelled, removed), 8)
+    return f"{line} by a policy that keeps what this proposal removes: {removed_codes}."
 
 
 def _spelled(action: str) -> str:

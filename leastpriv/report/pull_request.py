@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from leastpriv import __version__
-from leastpriv.models import Basis, ChangeKind, DeniedBy, grouped
+from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, grouped
 from leastpriv.permissions.catalog import expand, is_read
 from leastpriv.proposal.ledger import GrantState
 from leastpriv.proposal.models import Change
@@ -227,20 +227,24 @@ def basis_text(context: ReportContext, change: Change) -> str:
     """The basis of an addition, and whether the origin of its code is unknown."""
     mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
     mark += _declined_before(change)
-    doubts = origin_marks(change.usages, context.evidence)
-    of_all = len(doubts) == 1 and all(
-        origin_mark(usage, context.evidence) for usage in change.usages
-    )
-    words = [
-        doubt if of_all else f"{doubt}: {codes(resources, 4)}"
-        for doubt, resources in doubts.items()
-    ]
-    mark += f" ({'; '.join(words)})" if words else ""
+    mark += _doubts(context, change)
     if change.basis is Basis.OBSERVED and context.proposal.committed is None:
         return f"used{mark}"
     if change.basis is Basis.OBSERVED and context.replaced:
         return f"used: only {codes(context.replaced)} grants it{mark}"
     return f"{_basis_text(change)}{mark}"
+
+
+def _doubts(context: ReportContext, change: Change) -> str:
+    """Returns the doubts about the origins of an addition, with the resources that have them."""
+    resources_by_doubt = origin_marks(change.usages, context.evidence)
+    if not resources_by_doubt:
+        return ""
+    is_of_all = all(origin_mark(usage, context.evidence) for usage in change.usages)
+    if is_of_all and len(resources_by_doubt) == 1:
+        return f" ({next(iter(resources_by_doubt))})"
+    doubts = [f"{doubt}: {codes(names, 4)}" for doubt, names in resources_by_doubt.items()]
+    return f" ({'; '.join(doubts)})"
 
 
 def _basis_text(change: Change) -> str:
@@ -255,31 +259,41 @@ def _basis_text(change: Change) -> str:
     if change.basis is Basis.DENIED:
         words = denied_by_text(change)
     if change.declared_by:
+        return f"{words}: {_declared_words(change.declared_by)}; never seen"
+    denials = [usage.denial for usage in change.usages if usage.denial]
+    if denials and len(denials) == len(change.usages):
+        return _denied_words(change.basis, denials, words)
+    return words
+
+
+def _declared_words(declared_by: Sequence[str]) -> str:
+    """Returns the first source that declares a need, and how many others do."""
+    first, _, counted = declared_by[0].partition(", and ")
+    further_sources = len(declared_by) - 1
+    if counted and further_sources:
         # A need of several resources counts them itself: two such counts may count one resource
         # twice.
-        first, _, counted = change.declared_by[0].partition(", and ")
-        further_sources = (
-            f"{len(change.declared_by) - 1} more" if len(change.declared_by) > 1 else ""
-        )
-        rest_words = "others" if counted and further_sources else counted or further_sources
-        further_words = f" and {rest_words}" if rest_words else ""
-        return f"{words}: {prose(first)}{further_words}; never seen"
-    denials = [usage.denial for usage in change.usages if usage.denial]
-    if not denials or len(denials) < len(change.usages):
-        return words
-    is_logged = all(denial.log for denial in denials)
-    if is_logged:
-        words = "denied"
-    if change.basis is Basis.INFERRED:
+        return f"{prose(first)} and others"
+    if counted:
+        return f"{prose(first)} and {counted}"
+    if further_sources:
+        return f"{prose(first)} and {further_sources} more"
+    return prose(first)
+
+
+def _denied_words(basis: Basis | None, denials: Sequence[Denial], words: str) -> str:
+    """Returns how an addition was denied of which no call succeeded, whose basis is `words`."""
+    log_names = [denial.log for denial in denials]
+    is_logged = all(log_names)
+    if basis is Basis.INFERRED:
         words = "needed next by the denied call"
+    elif is_logged:
+        words = "denied"
     if is_logged:
-        log_words = codes(dict.fromkeys(denial.log for denial in denials), 2)
-        return f"{words}, by the text of the job log {log_words}"
-    return (
-        f"{words} in a rehearsal"
-        if all(denial.denied_by is DeniedBy.SESSION for denial in denials)
-        else words
-    )
+        return f"{words}, by the text of the job log {codes(dict.fromkeys(log_names), 2)}"
+    if all(denial.denied_by is DeniedBy.SESSION for denial in denials):
+        return f"{words} in a rehearsal"
+    return words
 
 
 def _evidence_title(context: ReportContext) -> str:

@@ -246,23 +246,62 @@ def _page(context: ReportContext, longest: int) -> str:
 
 def _counts(rows: Sequence[TargetRow]) -> str:
     """The effect on all targets together, from their ledgers."""
-    contexts = [row.context for row in rows if row.context and row.context.proposal.changes]
-    changed = [context for context in contexts if not context.verdict.facts.is_draft]
-    drafts = len(contexts) - len(changed)
-    before = sum(context.ledger.count(*GrantState) for context in changed)
-    removed = sum(context.ledger.removed for context in changed)
-    narrowed = sum(context.ledger.narrowed for context in changed)
-    added = sum(context.verdict.facts.added for context in changed)
-    by_hand = sum(row.context.verdict.facts.by_hand for row in rows if row.context)
-    failed = sum(1 for row in rows if row.failure)
-    parts = [f"{before:,} -> {before - removed:,} actions"] if removed else []
-    parts += [f"{narrowed:,} narrowed"] if narrowed else []
-    if added:
-        parts.append(f"{'plus ' if parts else ''}{added:,} added")
-    parts += [plural(drafts, "first draft")] if drafts else []
-    parts += [f"{by_hand:,} to add by hand"] if by_hand else []
-    parts += [f"{failed} failed"] if failed else []
+    totals = _Totals.of(rows)
+    parts: list[str] = []
+    if totals.removed:
+        parts.append(f"{totals.before:,} -> {totals.before - totals.removed:,} actions")
+    if totals.narrowed:
+        parts.append(f"{totals.narrowed:,} narrowed")
+    if totals.added and parts:
+        parts.append(f"plus {totals.added:,} added")
+    elif totals.added:
+        parts.append(f"{totals.added:,} added")
+    if totals.drafts:
+        parts.append(plural(totals.drafts, "first draft"))
+    if totals.by_hand:
+        parts.append(f"{totals.by_hand:,} to add by hand")
+    if totals.failed:
+        parts.append(f"{totals.failed} failed")
     return ", ".join(parts) or "nothing to change"
+
+
+class _Totals(Struct):
+    """What becomes of the actions of several targets."""
+
+    before: int = 0
+    """Granted actions of the policies that change."""
+    removed: int = 0
+    narrowed: int = 0
+    added: int = 0
+    by_hand: int = 0
+    drafts: int = 0
+    """Targets without a committed policy."""
+    failed: int = 0
+
+    @classmethod
+    def of(cls, rows: Sequence[TargetRow]) -> _Totals:
+        """Counts over all targets."""
+        totals = cls()
+        for row in rows:
+            if row.failure:
+                totals.failed += 1
+            if row.context:
+                totals.count(row.context)
+        return totals
+
+    def count(self, context: ReportContext) -> None:
+        """Counts a target."""
+        facts = context.verdict.facts
+        self.by_hand += facts.by_hand
+        if not context.proposal.changes:
+            return
+        if facts.is_draft:
+            self.drafts += 1
+            return
+        self.before += context.ledger.count(*GrantState)
+        self.removed += context.ledger.removed
+        self.narrowed += context.ledger.narrowed
+        self.added += facts.added
 
 
 _FIGURES = (

@@ -57,6 +57,15 @@ class Cause:
     """Empty where the cause is unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An action that AWS authorizes inside an operation."""
+
+    operation: str
+    action: str
+    cause: Cause
+
+
 @dataclass(slots=True)
 class Compiled:
     """What the map says of one operation."""
@@ -134,7 +143,45 @@ def compile_map(reference: ServiceReference) -> Mapping[str, Mapping[str, Compil
             if action in (row["action"], *entry.tags) or re.match(r"kms:|iam:|.*Tag", action):
                 continue
             entry.inner.setdefault(action, _cause(row["action"], action, ()))
+    for carried in _carried_by_table(reference):
+        entry_of(carried.operation).inner.setdefault(carried.action, carried.cause)
     return compiled
+
+
+def _carried_by_table(reference: ServiceReference) -> Iterator[Carried]:
+    """Yields what the table of carriers adds to the reference, where a parameter causes it."""
+    for row in table("carriers"):
+        for entry in entries_of(row["operations"]):
+            kind, _, pattern = entry.partition(":")
+            for action in _spelled([row["action"]]):
+                if kind == "member":
+                    yield from _carried_by_member(reference, action, pattern)
+                    continue
+                cause = _cause_by_table(entry, action)
+                if cause and cause.parameters:
+                    yield Carried(entry, action, cause)
+
+
+def _carried_by_member(
+    reference: ServiceReference, action: str, pattern: str
+) -> Iterator[Carried]:
+    """Yields the operations of other services whose requests have a member of such a name: it
+    causes the action.
+
+    Records of EC2 spell members otherwise than its API.
+    """
+    prefix = action.partition(":")[0]
+    member_name = re.compile(pattern, re.IGNORECASE)
+    for operation in reference.operations.values():
+        service, _, api_name = operation.name.partition(":")
+        if service in (prefix, "ec2"):
+            continue
+        for client in operation.clients:
+            event = event_by_rules(source_of(client, service), api_name)
+            names = {member.name.lower() for member in members_of(client, api_name)}
+            parameters = sorted(filter(member_name.search, names))
+            if parameters and event.verdict is not Verdict.NO_PERMISSION:
+                yield Carried(event.operation, action, Cause("keep", parameters))
 
 
 def _add(

@@ -156,6 +156,8 @@ def test_a_service_that_aws_shut_down_is_known_to_be_unused(action: str) -> None
         ("kms:PutKeyPolicy", "kms:CreateKey", True),
         ("ec2:RunInstances", "autoscaling:CreateAutoScalingGroup", True),
         ("ec2:DescribeSubnets", "lambda:CreateFunction", True),
+        ("logs:CreateLogDelivery", "lambda:UpdateFunctionConfiguration", True),
+        ("dynamodb:DeleteTableReplica", "dynamodb:UpdateTable", True),
         ("rds:CreateDBClusterSnapshot", "rds:DeleteDBCluster", True),
         ("scheduler:DeleteSchedule", "scheduler:DeleteScheduleGroup", False),
         ("s3:AllowVendedLogDeliveryForResource", "logs:PutDeliverySource", True),

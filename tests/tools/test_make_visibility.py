@@ -109,7 +109,7 @@ def test_every_page_that_was_read_of_late_is_quoted_with_its_date(tool: ModuleTy
 
 
 def test_every_action_of_the_hand_made_tables_is_in_the_catalogue(tool: ModuleType) -> None:
-    facts = [action for row in tool.facts("carriers") for action in tool.matching(row["action"])]
+    facts = [action for row in tool.table("carriers") for action in tool.matching(row["action"])]
     facts += [row["action"] for row in tool.facts("silent_actions") if "*" not in row["action"]]
     facts += [
         action

@@ -61,6 +61,8 @@ def insertion_of(name: Name, begin: int, end: int) -> Insertion | None:
     is_segment = len(before) > 1 and following[:1] == (_OF_PATH,)
     if begins_segment and has_separator_behind and not is_segment:
         return Insertion(name.kind, before, (COPY, following[0]), following[1])
+    if begins_segment and following and not is_separator(following[0]):
+        return Insertion(name.kind, before, (COPY,), following[0])
     if len(before) > 1 and is_separator(before[-1]):
         return Insertion(name.kind, before[:-1], (before[-1], COPY), "")
     if before and not is_separator(before[-1]):

@@ -107,6 +107,10 @@ _WITHIN_TEXT = re.compile(
     re.IGNORECASE,
 )
 """A text without a sign that has the word of a copy: `shoppr41orders`, `shopprodorders`."""
+_BEGINS_TEXT = re.compile(
+    rf"(?P<word>{PULL.pattern}|{_STAGE})(?P<behind>[a-z][a-z\d]{{2,}})", re.IGNORECASE
+)
+"""A text without a sign that begins with the word of a copy: `pr41shop`, `prodshop`."""
 _NUMBER = re.compile(r"\d{1,3}")
 """A number of a version: longer ones are years and accounts."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
@@ -241,7 +245,7 @@ def with_slots(words: Words, places: Iterable[Place]) -> Words:
     return (*template, *words[last:])
 
 
-class NameTable(Struct, frozen=True):
+class NameTable(Struct, frozen=True, dict=True):
     """The names of one target, with the runs that used, made and destroyed them."""
 
     runs: Mapping[Name, set[str]]
@@ -255,6 +259,11 @@ class NameTable(Struct, frozen=True):
     """Word of a name -> the region that it is short for."""
     glued: Mapping[str, Words] = {}
     """Text in lower case -> the words of it that other names of the app show."""
+
+    @cached_property
+    def made_names(self) -> frozenset[Name]:
+        """The names that runs made."""
+        return frozenset(chain.from_iterable(self.made.values()))
 
     def runs_of(self, names: Iterable[Name]) -> set[str]:
         """The runs that used any of some names."""
@@ -367,6 +376,24 @@ def _divided_at_copies(names: Sequence[Name]) -> Mapping[str, Words]:
                 parts = tuple(filter(None, divided))
                 if len(parts) > 1:
                     glued["".join(parts)] = parts
+    return {**_divided_behind_copies(texts), **glued}
+
+
+def _divided_behind_copies(texts: Collection[str]) -> Mapping[str, Words]:
+    """Texts that begin with the word of a copy -> their words, where those of another copy end in
+    the same way: `pr41shop` next to `prodshop` or `shop`.
+    """
+    words_before: dict[str, set[str]] = {}
+    for text in texts:
+        match = _BEGINS_TEXT.fullmatch(text)
+        if match is not None and (text.islower() or text.isupper()):
+            words_before.setdefault(match["behind"], set()).add(match["word"])
+    glued: dict[str, Words] = {}
+    for behind, words in words_before.items():
+        is_without_word = behind in texts and any(PULL.fullmatch(word.lower()) for word in words)
+        if len(words) > 1 or is_without_word:
+            for word in words:
+                glued[f"{word}{behind}"] = (word, behind)
     return glued
 
 
@@ -406,8 +433,7 @@ def learn_copies(
         **_declared_words(table, declared),
         **_words_of_runs(table, uses, runs),
     }
-    support = _supported(aligned, certain, table)
-    words = {key: word for key, word in support.items() if _is_best(key, support)}
+    words = _supported(aligned, certain, table)
     named_copies = [key for key, word in words.items() if word and not _is_end_of_word(word)]
     app_words = set[Words]().union(*(_words_before(key, table) for key in named_copies))
     words = dict(_extended(word, table, app_words) for word in words.values())
@@ -439,7 +465,7 @@ def _sorted_by_life(
     gone = frozenset(
         key
         for key in words
-        if key and _is_taken_down(_without_branches(names[key], key, certain), table)
+        if key and _is_taken_down(_without_branches(names[key], key, certain), key, table)
     )
     long_keys = {key_of(words_of(word)) for word in declared.long_lived}
     long_lived: dict[str, Words] = {}
@@ -701,7 +727,9 @@ def _has_apart(name: Name, key: str, known: Iterable[str]) -> bool:
 def _supported(
     aligned: _Aligned, certain: Mapping[str, Words], table: NameTable
 ) -> dict[str, Words]:
-    """The words of all pairs of copies, those first that most names show."""
+    """The words of pairs of copies, those first that most names show; of two of which one holds the
+    other, the better one.
+    """
     partners: dict[str, set[str]] = {}
     for first_key, second_key in aligned:
         partners.setdefault(first_key, set()).add(second_key)
@@ -709,7 +737,8 @@ def _supported(
     known = _known_copies(aligned, certain)
     name_counts: dict[str, int] = {}
     spelling: dict[str, Words] = {}
-    gone = {key for key in partners if key and _is_taken_down(table.holding(key), table)}
+    gone = {key for key in partners if key and _is_taken_down(table.holding(key), key, table)}
+    previews_of_stages = _previews_of_stages(aligned, known, gone)
     # Two that runs took down are surer than others, which may share names with them.
     for keys, pair in sorted(aligned.items(), key=lambda item: not gone.issuperset(item[0])):
         first_key, second_key = keys
@@ -721,15 +750,43 @@ def _supported(
         is_certain = is_certain or has_third
         if not _is_pair_of_copies(pair, table, is_certain=is_certain, are_gone=are_gone):
             continue
-        if _has_component(pair, known, table):
+        if not previews_of_stages.intersection(keys) and _has_component(pair, known, table):
             continue
         for key, word in zip(keys, pair.words, strict=True):
             name_counts[key] = max(name_counts.get(key, 0), len(pair.rests))
             if len(word) >= len(spelling.get(key, ())):
                 spelling[key] = lowered(word)
+    # Of `cart` and `feat-cart`, the one that names have in the place of a stage.
+    next_to_stage = {key for key in name_counts if not LONG_LIVED.isdisjoint({key, *partners[key]})}
+    in_order = sorted(
+        name_counts, key=lambda key: (-name_counts[key], key not in next_to_stage, key)
+    )
+    support = {key: spelling[key] for key in in_order}
     return {
-        key: spelling[key] for key in sorted(name_counts, key=lambda key: (-name_counts[key], key))
+        key: word
+        for key, word in support.items()
+        if key in previews_of_stages or _is_best(key, support, previews_of_stages)
     }
+
+
+def _previews_of_stages(
+    aligned: _Aligned, known: frozenset[str], gone: Collection[str]
+) -> set[str]:
+    """The words with that of a stage, `dev-alice` and `dev-bob`, where runs took several down: a
+    component that the stage no longer needs, `dev-worker`, is one.
+    """
+    words = {
+        key_of(word): word
+        for pair in aligned.values()
+        for word in pair.words
+        if key_of(word) in gone
+    }
+    previews: set[str] = set()
+    for stage in known & LONG_LIVED:
+        of_stage = {key for key, word in words.items() if _has_more_than((stage,), key, word)}
+        if len(of_stage) > 1:
+            previews |= of_stage
+    return previews
 
 
 def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool, are_gone: bool) -> bool:
@@ -760,12 +817,14 @@ def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool, are_g
     return len(first & second) <= _MOST_SHARED_RUNS * min(len(first), len(second))
 
 
-def _is_best(key: str, support: Mapping[str, Words]) -> bool:
+def _is_best(key: str, support: Mapping[str, Words], previews_of_stages: Collection[str]) -> bool:
     """Whether a word is a copy's, of two of which one holds the other: `prod` rather than
-    `prod-2`, and never the bare number of `pr-2`.
+    `prod-2`, and never the bare number of `pr-2`. A stage is one next to its previews.
     """
     has_more_names = True
     for other_key, words in support.items():
+        if other_key in previews_of_stages and key in LONG_LIVED:
+            continue
         if other_key == key:
             has_more_names = False
         if other_key == key or not (key and other_key):
@@ -1083,11 +1142,24 @@ def _without_branches(names: set[Name], key: str, branches: Collection[str]) -> 
     return {name for name in names if not _has_apart(name, key, branches)}
 
 
-def _is_taken_down(names: set[Name], table: NameTable) -> bool:
-    """Whether runs destroyed most kinds of what they made of the names of a copy."""
-    made_kinds = {name.kind for made_names in table.made.values() for name in made_names & names}
-    destroyed = {name.kind for name in names if name in table.destroyed}
-    return len(destroyed) >= _LEAST_GONE and 2 * len(destroyed & made_kinds) >= len(made_kinds)
+def _is_taken_down(names: set[Name], key: str, table: NameTable) -> bool:
+    """Whether runs destroyed most kinds of what they made of the names of a copy.
+
+    Of a stage only what has no shorter name that lives: `shop-dev-alice-jobs` is a preview next to
+    `shop-dev-jobs`.
+    """
+    made_kinds = {name.kind for name in names & table.made_names}
+    destroyed = {name for name in names if name in table.destroyed}
+    if key in LONG_LIVED:
+        shortest: dict[str, int] = {}
+        for name in names & table.made_names - destroyed:
+            shortest[name.kind] = min(len(name.words), shortest.get(name.kind, len(name.words)))
+        destroyed -= {
+            name for name in destroyed if len(name.words) > shortest.get(name.kind, len(name.words))
+        }
+    destroyed_kinds = {name.kind for name in destroyed}
+    made_and_destroyed = destroyed_kinds & made_kinds
+    return len(destroyed_kinds) >= _LEAST_GONE and 2 * len(made_and_destroyed) >= len(made_kinds)
 
 
 def _insertions(words: Mapping[str, Words], table: NameTable) -> frozenset[Insertion]:

@@ -150,7 +150,7 @@ def compile_map(reference: ServiceReference) -> Mapping[str, Mapping[str, Compil
 
 def _carried_by_table(reference: ServiceReference) -> Iterator[Carried]:
     """Yields what the table of carriers adds to the reference, where a parameter causes it."""
-    for row in table("carriers"):
+    for row in table("carried_actions"):
         for entry in entries_of(row["operations"]):
             kind, _, pattern = entry.partition(":")
             for action in _spelled([row["action"]]):
@@ -162,9 +162,7 @@ def _carried_by_table(reference: ServiceReference) -> Iterator[Carried]:
                     yield Carried(entry, action, cause)
 
 
-def _carried_by_member(
-    reference: ServiceReference, action: str, pattern: str
-) -> Iterator[Carried]:
+def _carried_by_member(reference: ServiceReference, action: str, pattern: str) -> Iterator[Carried]:
     """Yields the operations of other services whose requests have a member of such a name: it
     causes the action.
 

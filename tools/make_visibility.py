@@ -277,12 +277,12 @@ class Compiler:
                     Authorization(client_operation.key, action) for action in reference.actions
                 )
         yield from triggered()
-        by_hand = {action for row in table("carriers") for action in matching(row["action"])}
+        by_hand = {action for row in table("carried_actions") for action in matching(row["action"])}
         for row in table("dependents"):
             for action in row["dependents"].split(","):
                 if action in by_hand or service_of(action) == service_of(row["action"]):
                     yield Authorization(row["action"], action)
-        for row in table("carriers"):
+        for row in table("carried_actions"):
             for action in matching(row["action"]):
                 for operation in self._named_carriers(row, service_of(action)):
                     yield Authorization(operation, action)

@@ -97,9 +97,13 @@ def test_an_action_that_a_page_does_not_settle_is_management_once_aws_flags_it(
     assert answer.visibility == "unknown"
 
 
-@pytest.mark.parametrize("name", ["pages", "data_events", "carriers", "silent_actions", "ended"])
+@pytest.mark.parametrize("name", ["pages", "data_events", "silent_actions", "ended"])
 def test_every_row_of_the_hand_made_tables_names_its_source(tool: ModuleType, name: str) -> None:
     assert [row for row in tool.facts(name) if not row["source"]] == []
+
+
+def test_every_action_inside_a_call_that_we_add_names_its_source(tool: ModuleType) -> None:
+    assert [row for row in tool.table("carried_actions") if not row["source"]] == []
 
 
 def test_every_page_that_was_read_of_late_is_quoted_with_its_date(tool: ModuleType) -> None:
@@ -109,7 +113,9 @@ def test_every_page_that_was_read_of_late_is_quoted_with_its_date(tool: ModuleTy
 
 
 def test_every_action_of_the_hand_made_tables_is_in_the_catalogue(tool: ModuleType) -> None:
-    facts = [action for row in tool.table("carriers") for action in tool.matching(row["action"])]
+    facts = [
+        action for row in tool.table("carried_actions") for action in tool.matching(row["action"])
+    ]
     facts += [row["action"] for row in tool.facts("silent_actions") if "*" not in row["action"]]
     facts += [
         action

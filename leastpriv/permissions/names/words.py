@@ -34,7 +34,10 @@ _DAY = r"(?P=by)(?:0[1-9]|[12]\d|3[01])"
 _TIME = r"[-T_/]?\d\d[-:.]?\d\d(?:[-:.]?\d\d(?:\.\d+)?)?Z?"
 _DATE = rf"{_MONTH}(?:{_DAY}(?:{_TIME})?)?"
 _DATE_WORD = re.compile(_DATE)
-_REGION = r"[a-z]{2,4}(?:-[a-z]{2,4})?-(?:(?:north|south)?(?:east|west)|north|south|central)-\d"
+_REGION = (
+    r"(?:[a-z]{2}(?:-gov|-iso[a-z]?)?|eusc-de)"
+    r"-(?:(?:north|south)?(?:east|west)|north|south|central)-\d"
+)
 """`de-pr-4` is the preview of a market, and no region."""
 _REGION_WORD = re.compile(_REGION)
 _ALONE = r"(?<![0-9A-Za-z])"

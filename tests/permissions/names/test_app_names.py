@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from leastpriv.permissions.generalize import ObservedResource
 from leastpriv.permissions.names.app_names import destroys, read_app_names
 from leastpriv.permissions.names.copies import Copies
 from leastpriv.permissions.names.observed import DeclaredCopies, NameUse, RunFacts
+from leastpriv.permissions.names.words import words_of
 from leastpriv.permissions.patterns import resource_covers
 
 CASES = json.loads(Path(__file__).with_name("copies.json").read_text(encoding="utf-8"))
@@ -241,6 +243,26 @@ def test_names_that_differ_in_their_region_have_one_shape(words: tuple[str, str]
     shapes = {names.shape_of(resource) for resource in resources if ":sqs:" in resource}
     assert len(shapes) == 1
     assert None not in shapes
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov", "aws-iso-b", "aws-eusc"])
+def test_each_region_of_aws_is_one_word(partition: str) -> None:
+    regions = botocore.session.Session().get_available_regions("sts", partition)
+    assert regions
+    for region in regions:
+        assert words_of(f"shop-prod-{region}-jobs") == (
+            "shop",
+            "-",
+            "prod",
+            "-",
+            region,
+            "-",
+            "jobs",
+        )
+
+
+def test_a_preview_of_a_market_is_no_region() -> None:
+    assert words_of("de-pr-4") == ("de", "-", "pr", "-", "4")
 
 
 def test_a_deny_names_no_resource_that_the_action_does_not_take() -> None:

@@ -353,10 +353,12 @@ def init(options: Namespace, stdout: TextIO, console: Console, _clock: Clock) ->
     target = parse_options(given_options)
     if options.check:
         from leastpriv.init.check import check_rows, check_setup
+        from leastpriv.init.probes import CheckState
 
         checks = list(check_setup(target, os.environ))
         print_text(stdout, check_rows(checks))
-        return int(any(check.works is False for check in checks))
+        unsuccessful = (CheckState.FAILS, CheckState.UNKNOWN)
+        return int(any(check.state in unsuccessful for check in checks))
     check_folder(options.output_dir, "--output-dir")
     files = render_files(target)
     folder = Path(options.output_dir)

@@ -20,7 +20,7 @@ from leastpriv.aws.errors import aws_message, error_code, translate_errors
 from leastpriv.aws.session import Aws, assumed_environment, web_identity_environment
 from leastpriv.errors import AwsError, InputError, LeastprivError
 from leastpriv.init.options import InitOptions
-from leastpriv.init.probes import Check, answered, said, send_probes
+from leastpriv.init.probes import Check, CheckState, answered, send_probes
 from leastpriv.init.reader_role import (
     READER,
     Values,
@@ -49,10 +49,13 @@ _COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
 
 def check_rows(checks: list[Check]) -> str:
     """Returns one line per check, and a last one that counts."""
-    words = {True: "works", False: "FAILS", None: "info"}
-    lines = [f"{words[check.works]:<6} {check.step}: {check.detail}\n" for check in checks]
-    counts = Counter(check.works for check in checks)
-    return "".join([*lines, f"{counts[True]} checks work, {counts[False]} fail.\n"])
+    lines = [f"{check.state:<7} {check.step}: {check.detail}\n" for check in checks]
+    counts = Counter(check.state for check in checks)
+    total = f"{counts[CheckState.WORKS]} checks work, {counts[CheckState.FAILS]} fail"
+    unknown = counts[CheckState.UNKNOWN]
+    if unknown:
+        total += f", {unknown} could not be made"
+    return "".join([*lines, f"{total}.\n"])
 
 
 def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator[Check]:
@@ -63,7 +66,7 @@ def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator
         if environment.get("GITHUB_ACTIONS"):
             yield Check(
                 "token",
-                None,
+                CheckState.INFO,
                 "this job has none: give it the permission id-token: write to check the login",
             )
         yield from _with_credentials(target, environment)
@@ -71,17 +74,21 @@ def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator
     token = _requested_token(environment, target.audience)
     claims = token_claims(token)
     yield from (
-        Check("token", None, f"{name} is {claims[name]}") for name in _SHOWN if name in claims
+        Check("token", CheckState.INFO, f"{name} is {claims[name]}")
+        for name in _SHOWN
+        if name in claims
     )
     for account in target.runs:
         role = target.reader_arn(account)
         try:
             token_environment = web_identity_environment(environment, role, token, target.region)
         except AwsError as error:
-            yield Check("assume", False, f"{role}: {said(error)}")
-            yield from _why_not_assumed(target, account, claims, environment)
+            check = Check.of_error("assume", error, role)
+            yield check
+            if check.state is CheckState.FAILS:
+                yield from _why_not_assumed(target, account, claims, environment)
             continue
-        yield Check("assume", True, role)
+        yield Check("assume", CheckState.WORKS, role)
         yield from _check_account(target, Aws.open(token_environment), token_environment, account)
 
 
@@ -99,13 +106,13 @@ def _with_credentials(target: InitOptions, environment: Mapping[str, str]) -> It
     caller = aws.caller()
     is_reader = f":assumed-role/{READER}/" in caller
     note = "" if is_reader else f", not {READER}: the checks show what these may do"
-    yield Check("credentials", None, f"{caller}{note}")
+    yield Check("credentials", CheckState.INFO, f"{caller}{note}")
     if not is_reader and account in target.runs:
         role = _asked(aws, "iam:GetRole", target.reader_arn(account), RoleName=READER)
         if role.code == "NoSuchEntity":
             yield Check(
                 "role",
-                False,
+                CheckState.FAILS,
                 f"the account has no role {READER}: deploy the template first ({READER}.yaml or"
                 f" {READER}.tf of leastpriv init)",
             )
@@ -124,7 +131,7 @@ def _check_trust(target: InitOptions, aws: Aws, account: str, role: _Answer) -> 
     check = provider.check
     if provider.body and target.audience not in accepted:
         detail = f"{arn} accepts {', '.join(accepted)}, not {target.audience}"
-        check = Check(check.step, False, detail)
+        check = Check(check.step, CheckState.FAILS, detail)
     yield check
     yield role.check
     for subject in target.subjects() if role.body else ():
@@ -136,7 +143,10 @@ def _check_trust(target: InitOptions, aws: Aws, account: str, role: _Answer) -> 
             "repository_owner": target.repository.split("/")[0],
         }
         unmet = list(unmet_conditions(role.body["Role"]["AssumeRolePolicyDocument"], claims))
-        yield Check("trust policy", not unmet, "; ".join(unmet) or f"accepts {subject}")
+        if unmet:
+            yield Check("trust policy", CheckState.FAILS, "; ".join(unmet))
+        else:
+            yield Check("trust policy", CheckState.WORKS, f"accepts {subject}")
 
 
 def _check_account(
@@ -150,9 +160,9 @@ def _check_account(
         try:
             account_aws = Aws.open(assumed_environment(aws, environment, role))
         except AwsError as error:
-            yield Check("assume", False, f"{role}: {said(error)}")
+            yield Check.of_error("assume", error, role)
             continue
-        yield Check("assume", True, role)
+        yield Check("assume", CheckState.WORKS, role)
         yield from _check_sources(target, account_aws, other_account)
 
 
@@ -200,7 +210,7 @@ def _why_not_assumed(
             author = "the account has"
     unmet = list(unmet_conditions(trust, claims))
     yield from (
-        Check("trust policy", False, f"{difference} (the trust policy that {author})")
+        Check("trust policy", CheckState.FAILS, f"{difference} (the trust policy that {author})")
         for difference in unmet
     )
     if not unmet:
@@ -214,7 +224,7 @@ def _why_not_assumed(
             f" template first; else compare it with the deployed one{by_id}, and check that the"
             " role and its OIDC provider exist"
         )
-        yield Check("trust policy", None, detail)
+        yield Check("trust policy", CheckState.INFO, detail)
 
 
 def unmet_conditions(trust: Mapping[str, Any], claims: Mapping[str, Any]) -> Iterator[str]:
@@ -299,15 +309,15 @@ _CHECKED_BY_REGION = ("ReadEventHistory", "FindRegions")
 
 def _check_regions(target: InitOptions, aws: Aws) -> Iterator[Check]:
     """Reads event history in each region; one line for all regions with the same failure."""
-    failed: dict[str, list[str]] = {}
+    regions_by_failure: dict[Check, list[str]] = {}
     for region in target.regions:
         answer = _asked(aws, "cloudtrail:LookupEvents", region, region, MaxResults=1)
-        if answer.check.works:
-            yield answer.check
+        if answer.failure:
+            regions_by_failure.setdefault(answer.failure, []).append(region)
         else:
-            failed.setdefault(answer.reason, []).append(region)
-    for reason, regions in failed.items():
-        yield Check("LookupEvents", False, f"{', '.join(regions)}: {reason}")
+            yield answer.check
+    for failure, regions in regions_by_failure.items():
+        yield Check(failure.step, failure.state, f"{', '.join(regions)}: {failure.detail}")
 
 
 def _probe_values(target: InitOptions, aws: Aws, account: str) -> Values:
@@ -336,8 +346,8 @@ class _Answer(Struct, frozen=True):
     check: Check
     body: Mapping[str, Any] = {}
     """AWS's answer; empty if there is none."""
-    reason: str = ""
-    """Why it failed; empty if it did not."""
+    failure: Check | None = None
+    """The check without what the request is about; None if it did not fail."""
     code: str = ""
     """AWS's error code; empty if there is none."""
 
@@ -348,10 +358,12 @@ def _asked(aws: Aws, action: str, about: str, region: str = "", **parameters: ob
     try:
         body = answered(aws, service, operation, action, region, **parameters)
     except AwsError as error:
-        reason = said(error)
-        check = Check(operation, False, f"{about}: {reason}")
-        return _Answer(check, reason=reason, code=error_code(error))
-    return _Answer(Check(operation, True, about), body)
+        return _Answer(
+            Check.of_error(operation, error, about),
+            failure=Check.of_error(operation, error),
+            code=error_code(error),
+        )
+    return _Answer(Check(operation, CheckState.WORKS, about), body)
 
 
 def _check_bucket(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
@@ -365,13 +377,13 @@ def _check_bucket(target: InitOptions, aws: Aws, account: str) -> Iterator[Check
                 Bucket=bucket, Prefix=f"{folder}CloudTrail/", MaxKeys=1
             )
     except AwsError as error:
-        yield Check("list", False, said(error))
+        yield Check.of_error("list", error)
         return
-    yield Check("list", True, place_in_bucket)
+    yield Check("list", CheckState.WORKS, place_in_bucket)
     keys = [str(stored["Key"]) for stored in page.get("Contents", ())]
     if not keys:
         detail = f"{place_in_bucket}CloudTrail/ has no file: check prefix, organization and account"
-        yield Check("read", False, detail)
+        yield Check("read", CheckState.FAILS, detail)
         return
     try:
         with translate_errors(f"reading s3://{bucket}/{keys[0]}", "s3:GetObject"):
@@ -379,10 +391,12 @@ def _check_bucket(target: InitOptions, aws: Aws, account: str) -> Iterator[Check
             answer["Body"].read(1)
     except AwsError as error:
         step = "decrypt" if "kms" in aws_message(error).lower() else "read"
-        yield Check(step, False, said(error))
+        yield Check.of_error(step, error)
         return
-    yield Check("read", True, keys[0])
+    yield Check("read", CheckState.WORKS, keys[0])
     if key := answer.get("SSEKMSKeyId"):
-        yield Check("decrypt", True, str(key))
+        yield Check("decrypt", CheckState.WORKS, str(key))
     elif "kms" in target.sources:
-        yield Check("decrypt", None, "the file that was read is not encrypted with a key of KMS")
+        yield Check(
+            "decrypt", CheckState.INFO, "the file that was read is not encrypted with a key of KMS"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
@@ -23,12 +24,46 @@ _OF_CREDENTIALS = (
 """Failures that each further request would repeat."""
 
 
+_UNANSWERED = (
+    AwsErrorKind.THROTTLED,
+    AwsErrorKind.SERVER,
+    AwsErrorKind.UNREACHABLE,
+    AwsErrorKind.INCOMPLETE,
+)
+"""Failures that do not show whether the request is allowed."""
+
+
+class CheckState(StrEnum):
+    """What a check shows, as its line begins."""
+
+    WORKS = "works"
+    FAILS = "FAILS"
+    UNKNOWN = "unknown"
+    """AWS did not answer the request."""
+    INFO = "info"
+    """Nothing is checked: a piece of information."""
+
+
 class Check(Struct, frozen=True):
-    """The result of one check; `works` is None for a piece of information."""
+    """One check with what it shows."""
 
     step: str
-    works: bool | None
+    state: CheckState
     detail: str
+
+    @classmethod
+    def of_error(cls, step: str, error: AwsError, about: str = "") -> Check:
+        """Returns the check whose request ended with an error.
+
+        Args:
+            step: the name of the check.
+            error: what AWS, or the way to AWS, says.
+            about: what the request names; empty where the error says it.
+        """
+        detail = f"{about}: {said(error)}" if about else said(error)
+        if error.kind in _UNANSWERED:
+            return cls(step, CheckState.UNKNOWN, detail)
+        return cls(step, CheckState.FAILS, detail)
 
 
 class Probe(Struct, frozen=True):
@@ -85,7 +120,7 @@ def send_probes(aws: Aws, grants: Iterable[ReaderGrant], values: Values) -> Iter
         if probe.sid not in sids or probe.is_of_bucket:
             continue
         if probe.note:
-            yield Check(probe.action, None, f"not tried: {probe.note}")
+            yield Check(probe.action, CheckState.INFO, f"not tried: {probe.note}")
             continue
         (parameters,) = filled_values(probe.parameters, values)
         if has_unknown_value(parameters):
@@ -93,23 +128,24 @@ def send_probes(aws: Aws, grants: Iterable[ReaderGrant], values: Values) -> Iter
         try:
             yield _send(aws, probe, json.loads(parameters))
         except AwsError as error:
-            yield Check(probe.operation, False, said(error))
+            yield Check.of_error(probe.operation, error)
             return
 
 
 def _send(aws: Aws, probe: Probe, parameters: Mapping[str, Any]) -> Check:
     """Sends one probe; raises AwsError where the credentials themselves do not work."""
+    works = Check(probe.operation, CheckState.WORKS, f"{probe.action} ({probe.sid})")
     try:
         answered(aws, probe.client, probe.operation, probe.action, **parameters)
     except AwsError as error:
         if error.kind in _OF_CREDENTIALS:
             raise
         if probe.missing and error_code(error) == probe.missing:
-            return Check(probe.operation, True, f"{probe.action} ({probe.sid})")
+            return works
         if error.kind is AwsErrorKind.OTHER:
-            return Check(probe.operation, None, f"not known: {said(error)}")
-        return Check(probe.operation, False, f"{probe.sid}: {said(error)}")
-    return Check(probe.operation, True, f"{probe.action} ({probe.sid})")
+            return Check(probe.operation, CheckState.INFO, f"not known: {said(error)}")
+        return Check.of_error(probe.operation, error, probe.sid)
+    return works
 
 
 def answered(

@@ -17,7 +17,7 @@ import pytest
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.init.check import check_rows, check_setup, token_claims, unmet_conditions
 from leastpriv.init.options import InitOptions, parse_options
-from leastpriv.init.probes import Check, known_probes
+from leastpriv.init.probes import Check, CheckState, known_probes
 from leastpriv.init.reader_role import filled_values, known_sources, reader_grants, trust_policy
 from tests.fakes.aws import contract
 from tests.fakes.aws.contract import breaches
@@ -137,14 +137,14 @@ def role_with(trust: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failures(found: Iterable[Check]) -> list[tuple[str, str]]:
-    return [(check.step, check.detail) for check in found if check.works is False]
+    return [(check.step, check.detail) for check in found if check.state is CheckState.FAILS]
 
 
 def test_a_job_with_the_right_token_assumes_the_role_and_every_check_works(
     job: Job, aws: FakeAws
 ) -> None:
     checks = list(check_setup(options(), job.environment(aws)))
-    assert [check.step for check in checks if check.works] == [
+    assert [check.step for check in checks if check.state is CheckState.WORKS] == [
         "assume",
         "LookupEvents",
         "ListRegions",
@@ -258,7 +258,7 @@ def test_what_aws_denies_is_quoted_and_the_other_checks_go_on(aws: FakeAws) -> N
     assert step == "LookupEvents"
     assert detail.count(message) == 1
     assert "`aws-regions`" in detail
-    assert checks[-1] == Check("ListRegions", True, "account:ListRegions (FindRegions)")
+    assert checks[-1] == Check("ListRegions", CheckState.WORKS, "account:ListRegions (FindRegions)")
 
 
 def no_such_trail(_: Asked) -> Mapping[str, Any]:
@@ -295,7 +295,10 @@ def test_a_file_of_the_trail_is_listed_read_and_decrypted(
             f"{folder}CloudTrail/eu-west-1/2026/b.json.gz": b"x",
         }
         checks = list(check_setup(target, s3.environment(others=aws.endpoint)))
-        assert [check.step for check in checks if check.works][:2] == ["list", "read"]
+        assert [check.step for check in checks if check.state is CheckState.WORKS][:2] == [
+            "list",
+            "read",
+        ]
         assert checks[2].detail == f"{folder}CloudTrail/eu-west-1/2026/b.json.gz"
         s3.refuse("CloudTrail/$", "AccessDenied", "listing", times=1)
         assert [
@@ -332,9 +335,11 @@ def test_the_hub_assumes_each_other_reader_and_checks_it(aws: FakeAws) -> None:
     ]
     target = options(**{"role-arn": roles, "hub-account": [ACCOUNT], "aws-regions": ["eu-west-1"]})
     checks = list(check_setup(target, aws.environment()))
-    assert [check.detail for check in checks if check.step == "assume" and check.works] == [
-        "arn:aws:iam::222233334444:role/leastpriv-reader"
-    ]
+    assert [
+        check.detail
+        for check in checks
+        if check.step == "assume" and check.state is CheckState.WORKS
+    ] == ["arn:aws:iam::222233334444:role/leastpriv-reader"]
     [(step, detail)] = failures(checks)
     assert step == "assume"
     assert "333344445555" in detail
@@ -502,6 +507,37 @@ def test_expired_credentials_are_one_failure(whole: FakeAws) -> None:
     assert len(failed_checks) == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        ("ThrottlingException", 400, "AWS throttled the requests"),
+        ("ServiceUnavailable", 503, "AWS failed while trying"),
+    ],
+)
+@pytest.mark.parametrize("operation", ["LookupEvents", "ValidatePolicy", "ListRolePolicies"])
+def test_a_request_that_aws_does_not_answer_is_unknown_with_the_reason_and_fails_nothing(
+    whole: FakeAws, operation: str, code: str, status: int, reason: str
+) -> None:
+    whole.refuse(operation, code, "Try again", status=status)
+    target = options(sources=SOURCES, **{"aws-regions": ["eu-west-1"]})
+    checks = list(check_setup(target, whole.environment()))
+    [unknown] = [check for check in checks if check.state is CheckState.UNKNOWN]
+    assert failures(checks) == []
+    assert unknown.step == operation
+    assert reason in unknown.detail
+    assert "run again later" in unknown.detail
+    assert check_rows(checks).endswith(" 0 fail, 1 could not be made.\n")
+
+
+def test_a_login_that_aws_does_not_answer_is_unknown_and_blames_no_trust_policy(
+    job: Job, aws: FakeAws
+) -> None:
+    job.refused = ("Throttling", "Rate exceeded")
+    checks = list(check_setup(options(), job.environment(aws)))
+    assert (checks[-1].step, checks[-1].state) == ("assume", CheckState.UNKNOWN)
+    assert failures(checks) == []
+
+
 def test_one_failure_in_several_regions_is_one_line(whole: FakeAws) -> None:
     whole.refuse("LookupEvents", "AccessDeniedException", "User: x is not authorized")
     regions = {"aws-regions": ["eu-west-1", "us-east-1"]}
@@ -585,6 +621,10 @@ def test_a_trust_policy_accepts_a_token_where_one_of_its_statements_does() -> No
 
 def test_the_last_row_counts_and_a_failed_check_ends_with_one() -> None:
     rows = check_rows(
-        [Check("a", True, "x"), Check("b", False, "y"), Check("c", None, "z")]
+        [
+            Check("a", CheckState.WORKS, "x"),
+            Check("b", CheckState.FAILS, "y"),
+            Check("c", CheckState.INFO, "z"),
+        ]
     ).splitlines()
-    assert rows == ["works  a: x", "FAILS  b: y", "info   c: z", "1 checks work, 1 fail."]
+    assert rows == ["works   a: x", "FAILS   b: y", "info    c: z", "1 checks work, 1 fail."]

@@ -8,13 +8,14 @@ byte.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -119,5 +120,23 @@ def _in_folder(case: Callable[[Path, Path], Outputs], path: Path, folder: Path) 
         return case(path, Path())
 
 
+def main(arguments: Sequence[str]) -> None:
+    """Write the goldens that the command line names."""
+    kinds = ["demo", *CASES]
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.goldens",
+        description="Write the product's output for every JSON case and the demo.",
+    )
+    parser.add_argument("folder", type=Path, help="where the outputs are written")
+    parser.add_argument(
+        "kinds", nargs="*", metavar="kind", help=f"{', '.join(kinds)}; without one, all"
+    )
+    options = parser.parse_args(arguments)
+    for kind in options.kinds:
+        if kind not in kinds:
+            parser.error(f"{kind!r} is no kind of cases: name {', '.join(kinds)}")
+    write(options.folder.resolve(), options.kinds or kinds)
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]).resolve(), sys.argv[2:] or ["demo", *CASES])
+    main(sys.argv[1:])

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from tests import goldens
 from tests.fakes import scripts
 
 DRIVER = """
@@ -85,3 +86,22 @@ def test_a_revision_without_a_driver_is_named(tool: ModuleType, tmp_path: Path) 
     with pytest.raises(SystemExit, match=r"HEAD has no tests/goldens\.py"):
         tool.main(["--base", "HEAD", "--cache", str(tmp_path / "cache")])
     assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("argument", ["--help", "--kinds"])
+def test_an_option_of_the_goldens_is_never_a_folder(
+    argument: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        goldens.main([argument])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_kind_of_cases_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        goldens.main([str(tmp_path), "cases_chian"])
+    assert list(tmp_path.iterdir()) == []
+    assert "'cases_chian' is no kind of cases" in capsys.readouterr().err

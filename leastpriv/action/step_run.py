@@ -288,7 +288,7 @@ def _target(
     )
     is_of_other_repository = bool(repository) and github is not github_of_run
     if is_of_other_repository:
-        return replace(target, folder=None)
+        return replace(target, folder=None, other_repository=repository)
     if github is None and settings.mode is Mode.PULL_REQUEST:
         # Another forge, or none: the branch is made in the repository of the workspace.
         return replace(target, repository=repositories.checkouts.repository(runner.workspace))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from leastpriv import __version__
 from leastpriv.atomic_file import files_as_written, write_atomically
@@ -564,11 +564,8 @@ def annotate_drift(context: ReportContext, console: Console, limit: int | None =
     findings = context_findings(context)
     shown_findings = findings if limit is None or len(findings) <= limit else findings[: limit - 1]
     for finding in shown_findings:
-        console.warning(
-            finding_sentence(finding, context),
-            file=context.policy_path,
-            line=finding.line,
-            title="Drift",
+        _annotate(
+            console.warning, context, finding_sentence(finding, context), "Drift", finding.line
         )
     if len(shown_findings) < len(findings):
         console.warning(
@@ -585,14 +582,45 @@ def annotate_changes(context: ReportContext, console: Console) -> None:
     if unused:
         entries = plural(len(unused), "entry grants", "entries grant")
         message = f"{entries} more than {context.role} used."
-        console.notice(message, file=context.policy_path, line=unused[0].line, title="Not used")
+        _annotate(console.notice, context, message, "Not used", unused[0].line)
     usages = [usage for change in context.proposal.changes for usage in change.usages]
     denied = sum(
         usage.count for usage in usages if usage.denial and usage.need.basis is Basis.DENIED
     )
     if denied:
         text = f"{plural(denied, 'call was', 'calls were')} denied that the proposal would allow."
-        console.warning(text, file=context.policy_path, title="Denied")
+        _annotate(console.warning, context, text, "Denied")
+
+
+class _Annotation(Protocol):
+    """A level of annotations, such as `Console.warning`."""
+
+    def __call__(
+        self,
+        message: str,
+        file: str | None = None,
+        line: int | None = None,
+        title: str | None = None,
+    ) -> None: ...
+
+
+def _annotate(
+    annotation: _Annotation,
+    context: ReportContext,
+    sentence: str,
+    title: str,
+    line: int | None = None,
+) -> None:
+    """Annotates the policy file. A sentence about a file of another repository names it, since an
+    annotation names only files of the run's repository.
+    """
+    if not context.other_repository:
+        annotation(sentence, file=context.policy_path, line=line, title=title)
+        return
+    place = f"{context.other_repository}: {context.policy_path}"
+    if line:
+        place += f":{line}"
+    annotation(f"{place}: {sentence}", title=title)
 
 
 def drift_section(context: ReportContext, mode: Mode) -> str:

@@ -339,7 +339,7 @@ def make_proposal(
         is_pull_request=settings.mode is Mode.PULL_REQUEST,
         title_prefix=settings.title_prefix,
         page_file=run.settings.page_file,
-        file_url=file_page(run.run_url, branch.name, context.policy_path),
+        file_url=file_page(run.run_url, branch.name, context.policy_path, target.other_repository),
         chained=chain or principal_role_chain(target.role, evidence),
     )
     _check_proof(context)
@@ -573,6 +573,7 @@ def _report_context(
         principal=target.role,
         shown_account=target.shown_account,
         policy_file=target.policy_name,
+        other_repository=target.other_repository,
         proposal=proposal,
         difference=difference,
         proof=proof,

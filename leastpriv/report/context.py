@@ -67,6 +67,10 @@ class ReportContext(Struct, frozen=True):
     """Names of the additional files that the policy was split into."""
     run_url: str = ""
     """Template of a workflow run's page with `{run}`, or empty."""
+    other_repository: str = ""
+    """`OWNER/NAME` of the repository of the policy file, where it is not that of the run; else
+    empty.
+    """
     file_url: str = ""
     """Page of the policy file on the base branch, or empty."""
     guide: str = LATEST

@@ -42,6 +42,8 @@ Side = Literal["LEFT", "RIGHT"]
 _SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
+_ROOT = "%SRCROOT%"
+"""The repository of the run, as GitHub names it in SARIF."""
 _MOST_RESULTS = 5_000
 """GitHub shows that many per file and accepts 25,000."""
 _MOST_NAMED = 20
@@ -157,7 +159,7 @@ def sarif(contexts: Sequence[ReportContext]) -> str:
     # By its category a later upload replaces an earlier one's alerts; those of other roles remain.
     category = "leastpriv/"
     if len(contexts) == 1:
-        category += f"{_address(contexts[0].role)}/{_address(contexts[0].policy_path)}/"
+        category += f"{_address(contexts[0].role)}/{_address(_full_path(contexts[0]))}/"
     rules = [
         {
             "id": row["rule"],
@@ -174,13 +176,32 @@ def sarif(contexts: Sequence[ReportContext]) -> str:
             "driver": {"name": "leastpriv-action", "semanticVersion": __version__, "rules": rules}
         },
         "automationDetails": {"id": category},
-        "originalUriBaseIds": {
-            "%SRCROOT%": {"description": {"text": "The root of the repository"}}
-        },
+        "originalUriBaseIds": _uri_bases(contexts),
         "columnKind": "unicodeCodePoints",
         "results": sarif_results[:_MOST_RESULTS],
     }
     return json_text({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+
+
+def _uri_bases(contexts: Sequence[ReportContext]) -> Mapping[str, object]:
+    """Returns what the locations start at: the repository of the run, and the other ones."""
+    bases: dict[str, object] = {_ROOT: {"description": {"text": "The root of the repository"}}}
+    for context in contexts:
+        repository = context.other_repository
+        if not repository:
+            continue
+        base: dict[str, object] = {"description": {"text": f"The repository {repository}"}}
+        if context.file_url:
+            base["uri"] = context.file_url.removesuffix(_address(context.policy_path))
+        bases[repository] = base
+    return bases
+
+
+def _full_path(context: ReportContext) -> str:
+    """Returns the path of the policy file, with its repository where that is not the run's."""
+    if context.other_repository:
+        return f"{context.other_repository}/{context.policy_path}"
+    return context.policy_path
 
 
 def _address(path: str) -> str:
@@ -230,9 +251,14 @@ def _result(
 ) -> Mapping[str, object]:
     """Returns one result of SARIF at a line of the policy file."""
     sarif_place = {
-        "artifactLocation": {"uri": _address(context.policy_path), "uriBaseId": "%SRCROOT%"},
+        "artifactLocation": {
+            "uri": _address(context.policy_path),
+            "uriBaseId": context.other_repository or _ROOT,
+        },
         "region": {"startLine": line},
     }
+    if context.other_repository:
+        sentence = f"{context.other_repository}: {sentence}"
     escaped = _SPECIAL.sub(lambda found: f"\\{found[0]}", plain(sentence, 2_000))
     return {
         "ruleId": rule,

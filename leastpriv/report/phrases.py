@@ -90,12 +90,23 @@ def run_page(run: str, run_url: str) -> str:
     return run_url.format(run=number) if run_url and number else ""
 
 
-def file_page(run_url: str, branch: str, path: str) -> str:
-    """Returns the URL of a file of a branch of the repository whose runs `run_url` names; empty if
-    either is not known.
+def file_page(run_url: str, branch: str, path: str, other_repository: str = "") -> str:
+    """Returns the URL of a file of a branch; empty if the branch or the page of the runs is not
+    known.
+
+    Args:
+        run_url: a page of the runs, in the repository of the file or of the same server.
+        branch: the branch of the file.
+        path: the file.
+        other_repository: `OWNER/NAME` of its repository, where it is not that of the runs.
     """
     repository, separator, _ = run_url.partition("/actions/runs/")
-    return f"{repository}/blob/{quote(branch)}/{quote(path)}" if separator and branch else ""
+    if not separator or not branch:
+        return ""
+    if other_repository:
+        server = repository.rsplit("/", 2)[0]
+        repository = f"{server}/{other_repository}"
+    return f"{repository}/blob/{quote(branch)}/{quote(path)}"
 
 
 def run_links(runs: Sequence[str], run_url: str) -> str:

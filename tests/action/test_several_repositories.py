@@ -158,3 +158,22 @@ def test_patterns_of_two_repositories_may_have_files_of_one_path(
     assert step_run.code == 0, step_run.log
     pulls = opened(organization)
     assert (len(pulls[SHOP]), len(pulls[BANK]), len(pulls[MAIL])) == (1, 1, 0), step_run.log
+
+
+@pytest.mark.parametrize("mode", ["report", "check"])
+def test_an_annotation_names_the_repository_of_a_policy_file_of_another_one(
+    job: Job, organization: FakeOrganization, mode: str
+) -> None:
+    """Its property `file` would be a file of the run's repository."""
+    log = run(job, organization, mode=mode).log
+    annotations = [line for line in log.splitlines() if line.startswith(("::notice", "::warning"))]
+    assert not any("file=" in annotation for annotation in annotations)
+    assert any(f"::{SHOP}: {FILE}:" in annotation for annotation in annotations)
+
+
+def test_a_link_to_a_line_leads_to_the_repository_of_the_policy_file(
+    job: Job, organization: FakeOrganization
+) -> None:
+    step_run = run(job, organization, mode="report")
+    assert f"/{SHOP}/blob/main/{FILE}#L" in step_run.summary
+    assert f"/{OWN}/blob/" not in step_run.summary

@@ -127,3 +127,19 @@ def test_a_statement_without_any_use_is_one_alert(tmp_path: Path) -> None:
         " 6 runs: sns:CreateTopic, sns:Subscribe."
     ]
     assert "Topics" in json.dumps(policy, indent=2).split("\n")[line(alerts[0])]
+
+
+def test_an_alert_of_another_repository_s_policy_names_that_repository(
+    usual: ReportContext,
+) -> None:
+    page = f"https://github.com/acme/infra/blob/main/{usual.policy_path}"
+    elsewhere = replace(usual, other_repository="acme/infra", file_url=page)
+    [run] = valid(elsewhere)["runs"]
+    assert run["originalUriBaseIds"]["acme/infra"]["uri"] == (
+        "https://github.com/acme/infra/blob/main/"
+    )
+    assert "/acme/infra/" in run["automationDetails"]["id"]
+    for alert in run["results"]:
+        place = alert["locations"][0]["physicalLocation"]["artifactLocation"]
+        assert place == {"uri": usual.policy_path, "uriBaseId": "acme/infra"}
+        assert alert["message"]["text"].startswith("acme/infra: ")

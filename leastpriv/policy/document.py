@@ -33,9 +33,11 @@ from leastpriv.policy.syntax_tree import Member, Node, decoded, json_value, mini
 from leastpriv.policy.template_functions import (
     PLACEHOLDER,
     Parts,
+    Placeholder,
     joined_text,
     known_text,
     parts_of,
+    serverless_variable,
 )
 from leastpriv.policy.template_values import described
 
@@ -59,6 +61,7 @@ _MIN_SIMILARITY = 0.75
 _MAX_BYTES = 4 * 1024 * 1024
 """A policy has about 10 KB, an account-wide export that contains one some hundreds."""
 
+_SERVERLESS_REASON = "only the Serverless Framework knows what it puts in here"
 _NO_VALUES: Mapping[str, str] = MappingProxyType({})
 _NO_FOLDER = TerraformFolder()
 
@@ -436,6 +439,9 @@ class _Reader:
         return PolicyFileError(f"{self.where}: {self.source.position(node.start)}: {advice}.")
 
     def statement(self, index: int, node: Node, variables: bool) -> Statement:
+        variable = self.serverless_variable(node)
+        if variable:
+            return self.unknown_statement(index, node, variable)
         self.check_statement(node)
         effect = self.string(node, "Effect")
         if effect not in {"Allow", "Deny"}:
@@ -476,6 +482,31 @@ class _Reader:
             fixed=tuple(self.fixed(node, lists)),
             principals=self.principals(node, "Principal"),
             not_principals=self.principals(node, "NotPrincipal"),
+        )
+
+    def serverless_variable(self, node: Node) -> Placeholder | None:
+        """Returns the placeholder of a value that only the Serverless Framework knows."""
+        if self.source.language != "cloudformation":
+            return None
+        return serverless_variable(node)
+
+    def unknown_statement(self, index: int, node: Node, variable: Placeholder) -> Statement:
+        """Returns a statement that may allow anything, in place of one that another file has."""
+        action = joined_text((variable,))
+        return Statement(
+            index=index,
+            sid="",
+            effect="Allow",
+            actions=(action,),
+            not_actions=(),
+            resources=("*",),
+            not_resources=(),
+            conditions=(),
+            conditions_readable=True,
+            variables=True,
+            line=self.source.line(index, node),
+            unknown_actions=(action,),
+            fixed=(FixedPart("", _SERVERLESS_REASON),),
         )
 
     def check_lists(self, node: Node) -> None:
@@ -534,6 +565,9 @@ class _Reader:
         entries: list[_Entry] = []
         for index, entry_node in enumerate(value.entries):
             inner = self.inner_entries(entry_node, index)
+            variable = self.serverless_variable(entry_node)
+            if variable and key in ("Action", "NotAction"):
+                inner = [_Entry((variable,), index, fixed=_SERVERLESS_REASON)]
             if inner is None:
                 raise self.error(
                     entry_node,

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from leastpriv.errors import NoPolicyError, listed
 from leastpriv.policy.syntax_tree import Node, json_string, line_of, position, read_json
-from leastpriv.policy.template_functions import Language
+from leastpriv.policy.template_functions import Language, serverless_variable
 from leastpriv.policy.template_values import TemplateValues
 
 _MOST_NAMES = 12
@@ -125,11 +125,12 @@ def describe_kind(node: Node) -> str:
 
 def is_statement_list(node: Node) -> bool:
     """Whether a value is a list of statements without a policy around it."""
-    if node.kind != "array" or not node.items:
+    if node.kind != "array":
         return False
-    return all(
+    statements = [statement for statement in node.items if not serverless_variable(statement)]
+    return bool(statements) and all(
         statement.get_any_case("Effect") and not has_principal(statement) and _grants(statement)
-        for statement in node.items
+        for statement in statements
     )
 
 

@@ -139,6 +139,22 @@ def placeholder_for(text: str, kind: str = "expression") -> Placeholder:
     return Placeholder(f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:8]}")
 
 
+_SERVERLESS = re.compile(r"\$\{([^{}]*[(:].*)\}", re.DOTALL)
+"""A variable of the Serverless Framework that is a whole value, `${file(./iam.yml):list}`: its
+source has an address (https://www.serverless.com/framework/docs/guides/variables, from memory
+2026-12-03, not checked).
+"""
+_OUTSIDE_NAME = re.compile(r"[{}:$]+")
+
+
+def serverless_variable(node: Node) -> Placeholder | None:
+    """Returns the placeholder of a value that the Serverless Framework puts in; None for others."""
+    match = _SERVERLESS.fullmatch(node.text.strip()) if node.kind == "string" else None
+    if match is None:
+        return None
+    return Placeholder(_OUTSIDE_NAME.sub(".", match[1].strip()))
+
+
 def is_one_expression(text: str) -> bool:
     """Returns whether a text of Terraform is one expression alone, whose value may be a list."""
     match = _TERRAFORM.fullmatch(text)

@@ -17,10 +17,18 @@ from msgspec.structs import replace
 
 from leastpriv.atomic_file import read_named
 from leastpriv.aws.arns import account_of, parse_principal
+from leastpriv.aws.errors import error_code
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.inputs import letters_meant
 from leastpriv.config.settings import Mode, Settings
-from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError, PolicyFileError
+from leastpriv.errors import (
+    AwsError,
+    AwsErrorKind,
+    InputError,
+    LeastprivError,
+    PolicyFileError,
+    did_you_mean,
+)
 from leastpriv.evidence.live_role import (
     LiveRole,
     read_live_role,
@@ -452,7 +460,10 @@ def without_replaced(found: AttachedPolicies) -> AttachedPolicies:
 
 
 def managed_policies(settings: Settings, session: AwsSession | None) -> AttachedPolicies:
-    """Reads the managed policies that the inputs name by ARN; one that cannot be read is a gap."""
+    """Reads the managed policies that the inputs name by ARN; one that cannot be read is a gap.
+
+    Raises InputError for a policy of AWS that AWS does not have.
+    """
     names: list[str] = []
     documents: list[Document] = []
     gaps: list[Gap] = []
@@ -460,12 +471,21 @@ def managed_policies(settings: Settings, session: AwsSession | None) -> Attached
         try:
             document = _managed_policy(arn, settings.principal.partition, session)
         except LeastprivError as error:
-            detail = f"{arn} (also-attached): {error}"
+            _check_exists(arn, error)
+            unchecked = _unchecked_name(arn)
+            if unchecked:
+                _log.warning(f"The input also-attached names {arn}: {unchecked}")
+            reasons = [unchecked, str(error)] if unchecked else [str(error)]
+            detail = f"{arn} (also-attached): {' '.join(reasons)}"
             gaps.append(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), detail))
         else:
             names.append(arn)
             documents.append(document)
     return AttachedPolicies(names=tuple(names), documents=tuple(documents), gaps=tuple(gaps))
+
+
+_OF_AWS = "::aws:policy/"
+"""Before the name of a policy that AWS manages, in its ARN."""
 
 
 def _managed_policy(arn: str, partition: str, session: AwsSession | None) -> Document:
@@ -480,9 +500,36 @@ def _managed_policy(arn: str, partition: str, session: AwsSession | None) -> Doc
         return read_managed_policy(session.aws(), arn, home_region("iam", partition))
     except LeastprivError:
         for row in table("aws_managed"):
-            if arn.endswith(f"::aws:policy/{row['policy']}"):
+            if arn.endswith(f"{_OF_AWS}{row['policy']}"):
                 return parse(row["document"].encode(), arn)
         raise
+
+
+def _check_exists(arn: str, error: LeastprivError) -> None:
+    """Raises InputError where AWS says that it has no such policy.
+
+    A customer's policy may be created later, one of AWS's is misspelt.
+    """
+    if not isinstance(error, AwsError) or error_code(error) != "NoSuchEntity":
+        return
+    if _OF_AWS in arn:
+        raise InputError(
+            f"The input also-attached names {arn}, and AWS has no such policy{_similar_name(arn)}:"
+            " correct the name."
+        ) from error
+
+
+def _unchecked_name(arn: str) -> str:
+    """Returns, of a policy of AWS that no table has, that its name may be wrong; else nothing."""
+    if _OF_AWS not in arn:
+        return ""
+    return f"it is not checked whether AWS has a policy of this name{_similar_name(arn)}."
+
+
+def _similar_name(arn: str) -> str:
+    """Returns ` (did you mean X?)` with the most similar name of a policy of AWS, or nothing."""
+    name = arn.partition(_OF_AWS)[2]
+    return did_you_mean(name, [row["policy"] for row in table("aws_managed")])
 
 
 def _live(session: AwsSession, principal: Principal) -> LiveRole:

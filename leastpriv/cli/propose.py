@@ -133,7 +133,14 @@ def command_target(found: Settings, repository: str = "", *, checkouts: Checkout
     root = repository_root(absolute) or absolute.parent
     path = absolute.relative_to(root).as_posix()
     settings = _from_root(found, root) if found.mode is Mode.PULL_REQUEST else found
-    return Target(settings, path, Path(), checkouts.repository(root), pointer, store=store)
+    return Target(
+        settings=settings,
+        policy_path=path,
+        folder=Path(),
+        repository=checkouts.repository(root),
+        pointer=pointer,
+        store=store,
+    )
 
 
 def _from_root(settings: Settings, root: Path) -> Settings:

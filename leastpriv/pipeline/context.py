@@ -88,10 +88,6 @@ class Target(Struct, frozen=True):
     """The root of the policy files on disk; None: they are read in the repository."""
     repository: Repository | None = None
     """The repository of the policy file, on disk or on GitHub."""
-    other_repository: str = ""
-    """`OWNER/NAME` of the repository of the policy file, where it is not that of the run; else
-    empty.
-    """
     pointer: str = ""
     """JSON pointer of the policy in its file; empty where the file is the policy."""
     workspace: Path = Path()
@@ -110,6 +106,10 @@ class Target(Struct, frozen=True):
     """ARNs of the roles that match the patterns of its users."""
     formerly: FormerNames = FormerNames()
     """Its earlier names in the config."""
+    other_repository: str = ""
+    """`OWNER/NAME` of the repository of the policy file, where it is not that of the run; else
+    empty.
+    """
 
     @property
     def role(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -134,61 +135,19 @@ def additions(
         names: the names of the target; None: those of the evidence.
     """
     committed = document.statements if document else ()
-    over_budget = runs_over_budget(evidence)
-    reviewed = without_unreviewed(evidence)
-    break_glass = break_glass_runs(evidence.runs, options.break_glass)
-    accepted: dict[str, list[Usage]] = {}
-    held_back: list[HeldBackChange] = []
-    never_written: dict[tuple[str, GuardResult], list[Usage]] = {}
-    for usage in missing:
-        guard_result = (
-            addition_result(usage, evidence, options, document, reviewed)
-            or addition_by_origin(usage, evidence, options)
-            or denial_result(usage, evidence, over_budget)
-            or (BREAK_GLASS if is_break_glass_use(usage, break_glass) else None)
-        )
-        if guard_result and guard_result.guard == "forbidden" and usage.outcome is Outcome.ALLOWED:
-            never_written.setdefault((usage.need.permission.action, guard_result), []).append(usage)
-        elif guard_result:
-            held_back.append(held_addition(usage, guard_result))
-        else:
-            accepted.setdefault(usage.need.permission.action, []).append(usage)
-    if not (accepted or never_written):
+    judged = _judge(missing, evidence, options, document)
+    held_back = list(judged.held_back)
+    if not judged.accepted and not judged.forbidden:
         return [], held_back
+    writing = _writing(judged, missing, evidence, options, document, names)
+    for guard_result, usages in judged.forbidden:
+        held_back.append(_forbidden_change(usages, guard_result, writing))
     changes: list[Change] = []
-    # What the policies already allow shows names as well as an addition does, where reviewed code
-    # used it.
-    lacking = {usage.need.permission for usage in missing}
-    runs = proved_runs(evidence)
-    granted = (
-        usage for usage in evidence.usages if runs is None or not {*usage.runs}.isdisjoint(runs)
-    )
-    naming = [usage for usages in accepted.values() for usage in usages]
-    naming += [usage for usage in granted if usage.need.permission not in lacking]
-    created = find_created_resources(evidence.usages, naming, runs)
-    if names is None:
-        names = names_of(evidence.usages, evidence.runs, options.copies, runs)
-    is_draft = document is None or not document.statements
-    pathless = _names_without_path(evidence) if is_draft else frozenset()
-    writing = _Writing(evidence, options, created, names, pathless)
-    for (action, guard_result), usages in never_written.items():
-        resources = _change(action, usages, writing).resources
-        held = HeldBackChange(ChangeKind.ADD, action, resources, guard_result, usages=tuple(usages))
-        held_back.append(
-            replace(
-                held,
-                conditions=id_conditions(action, resources, usages, evidence, names.copies),
-            )
-        )
-    for action, usages, conditions in _by_conditions(accepted, evidence):
+    for action, usages, conditions in _by_conditions(judged.accepted, evidence):
         change = _without_unmet_conditions(_change(action, usages, writing), committed)
-        removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
-        change = replace(change, conditions=conditions, removed_by=max(removers, default=0))
-        for part in (
-            (change,) if conditions else by_id_conditions(change, usages, evidence, names.copies)
-        ):
-            if options.keep_forms and not part.security:
-                part = _with_committed_resources(part, committed)
+        removed_by = max(history.removed.get(usage.need.permission, 0) for usage in usages)
+        change = replace(change, conditions=conditions, removed_by=removed_by)
+        for part in _by_names(change, usages, writing, committed):
             part, declined = _without_declined(part, history, evidence)
             changes += _in_own_account(part, evidence)
             held_back.extend(declined)
@@ -197,30 +156,141 @@ def additions(
     return sorted(merged, key=lambda change: not change.removed_by), held_back
 
 
+class _JudgedUsages(Struct):
+    """The usages that no policy allows, by what the rules for additions make of them."""
+
+    accepted: dict[str, list[Usage]] = {}
+    """By action."""
+    held_back: list[HeldBackChange] = []
+    forbidden_by_action: dict[tuple[str, GuardResult], list[Usage]] = {}
+    """Allowed calls of what no policy file may grant."""
+
+    @property
+    def forbidden(self) -> Iterator[tuple[GuardResult, list[Usage]]]:
+        """The usages of each action and guard that are never written."""
+        for (_, guard_result), usages in self.forbidden_by_action.items():
+            yield guard_result, usages
+
+
+def _judge(
+    missing: Sequence[Usage], evidence: Evidence, options: Options, document: Document | None
+) -> _JudgedUsages:
+    """Asks the guards of additions about each usage that no policy allows."""
+    over_budget = runs_over_budget(evidence)
+    reviewed = without_unreviewed(evidence)
+    break_glass = break_glass_runs(evidence.runs, options.break_glass)
+    judged = _JudgedUsages()
+    for usage in missing:
+        action = usage.need.permission.action
+        guard_result = (
+            addition_result(usage, evidence, options, document, reviewed)
+            or addition_by_origin(usage, evidence, options)
+            or denial_result(usage, evidence, over_budget)
+        )
+        if guard_result is None and is_break_glass_use(usage, break_glass):
+            guard_result = BREAK_GLASS
+        if guard_result is None:
+            judged.accepted.setdefault(action, []).append(usage)
+        elif guard_result.guard == "forbidden" and usage.outcome is Outcome.ALLOWED:
+            judged.forbidden_by_action.setdefault((action, guard_result), []).append(usage)
+        else:
+            judged.held_back.append(held_addition(usage, guard_result))
+    return judged
+
+
+def _writing(
+    judged: _JudgedUsages,
+    missing: Sequence[Usage],
+    evidence: Evidence,
+    options: Options,
+    document: Document | None,
+    names: AppNames | None,
+) -> _Writing:
+    """Returns what decides how the resources of additions are written."""
+    runs = proved_runs(evidence)
+    naming = [usage for usages in judged.accepted.values() for usage in usages]
+    # What the policies already allow shows names as well as an addition does, where reviewed code
+    # used it.
+    lacking = {usage.need.permission for usage in missing}
+    for usage in evidence.usages:
+        is_proved = runs is None or not runs.isdisjoint(usage.runs)
+        if is_proved and usage.need.permission not in lacking:
+            naming.append(usage)
+    created = find_created_resources(evidence.usages, naming, runs)
+    if names is None:
+        names = names_of(evidence.usages, evidence.runs, options.copies, runs)
+    is_draft = document is None or not document.statements
+    pathless = _names_without_path(evidence) if is_draft else frozenset[str]()
+    return _Writing(evidence, options, created, names, pathless)
+
+
+def _forbidden_change(
+    usages: Sequence[Usage], guard_result: GuardResult, writing: _Writing
+) -> HeldBackChange:
+    """Returns the addition of one action that no policy file may grant, as it would be written."""
+    action = usages[0].need.permission.action
+    resources = _change(action, usages, writing).resources
+    return HeldBackChange(
+        ChangeKind.ADD,
+        action,
+        resources,
+        guard_result,
+        usages=tuple(usages),
+        conditions=id_conditions(action, resources, usages, writing.evidence, writing.names.copies),
+    )
+
+
+def _by_names(
+    change: Change, usages: Sequence[Usage], writing: _Writing, committed: Sequence[Statement]
+) -> Iterator[Change]:
+    """Yields an addition in parts: by the conditions that bound ids of resources, each in the forms
+    that the committed policy has.
+    """
+    parts: Iterable[Change] = (change,)
+    if not change.conditions:
+        parts = by_id_conditions(change, usages, writing.evidence, writing.names.copies)
+    for part in parts:
+        if writing.options.keep_forms and not part.security:
+            yield _with_committed_resources(part, committed)
+        else:
+            yield part
+
+
 def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) -> Change:
     """Names the resources of a statement whose condition (0034) a denied call did not meet; a
     sensitive action none.
     """
-    conditional = (
-        statement for statement in committed if statement.conditions and not change.security
-    )
-    naming = (statement for statement in conditional if names_action(statement, change.action))
-    forms = {
-        form: conditions
-        for statement in naming
-        if (conditions := written_conditions(statement))
-        for form in statement.resources
-    }
-    if not forms:
+    if change.security:
+        return change
+    conditions_by_form = _conditions_by_form(change.action, committed)
+    if not conditions_by_form:
         return change
     pattern_by_form: dict[str, Pattern | None] = {}
     for resource in change.resources:
-        form = next((form for form in forms if resource_covers(form, resource)), "")
-        reason = f"{_UNMET} {' and '.join(each.sentence() for each in forms[form])}" if form else ""
-        opening = WildcardPart("resource", reason)
-        pattern_by_form[form or resource] = Pattern(form, (resource,), (opening,)) if form else None
+        forms = (form for form in conditions_by_form if resource_covers(form, resource))
+        form = next(forms, "")
+        if not form:
+            pattern_by_form[resource] = None
+            continue
+        sentences = [condition.sentence() for condition in conditions_by_form[form]]
+        opening = WildcardPart("resource", f"{_UNMET} {' and '.join(sentences)}")
+        pattern_by_form[form] = Pattern(form, (resource,), (opening,))
     patterns = (*change.patterns, *filter(None, pattern_by_form.values()))
     return replace(change, resources=tuple(pattern_by_form), patterns=patterns)
+
+
+def _conditions_by_form(
+    action: str, committed: Sequence[Statement]
+) -> Mapping[str, Sequence[Condition]]:
+    """Returns the resources on which the committed policy names an action under a condition."""
+    conditions_by_form: dict[str, Sequence[Condition]] = {}
+    for statement in committed:
+        if not statement.conditions or not names_action(statement, action):
+            continue
+        conditions = written_conditions(statement)
+        if conditions:
+            conditions_by_form.update(dict.fromkeys(statement.resources, conditions))
+    return conditions_by_form
 
 
 def _by_conditions(
@@ -230,26 +300,27 @@ def _by_conditions(
     condition.
     """
     for action, usages in accepted.items():
-        free = (usage.need for usage in usages if not _conditions(usage))
-        unconditional = {
-            resource for need in free for resource in _written_resources(need, evidence)
-        }
-        wildcards = [resource for resource in unconditional if has_wildcard(resource)]
+        unconditional: set[str] = set()
+        for usage in usages:
+            if not _conditions(usage):
+                unconditional.update(_written_resources(usage.need, evidence))
         usages_by_conditions: dict[tuple[Condition, ...], list[Usage]] = {}
         for usage in usages:
-            resources = _written_resources(usage.need, evidence) if _conditions(usage) else ()
-            further = [resource for resource in resources if resource not in unconditional]
-            is_covered = all(
-                any(resource_covers(wildcard, resource) for wildcard in wildcards)
-                for resource in further
-            )
-            usages_by_conditions.setdefault(() if is_covered else _conditions(usage), []).append(
-                usage
-            )
-        yield from (
-            (action, usages_of_conditions, conditions)
-            for conditions, usages_of_conditions in usages_by_conditions.items()
-        )
+            conditions = _conditions(usage)
+            if conditions and _are_covered(_written_resources(usage.need, evidence), unconditional):
+                conditions = ()
+            usages_by_conditions.setdefault(conditions, []).append(usage)
+        for conditions, usages_of_conditions in usages_by_conditions.items():
+            yield action, usages_of_conditions, conditions
+
+
+def _are_covered(resources: Iterable[str], patterns: Collection[str]) -> bool:
+    """Whether each resource is one of some patterns, or covered by a wildcard of them."""
+    wildcards = [pattern for pattern in patterns if has_wildcard(pattern)]
+    return all(
+        resource in patterns or any(resource_covers(wildcard, resource) for wildcard in wildcards)
+        for resource in resources
+    )
 
 
 def _conditions(usage: Usage) -> tuple[Condition, ...]:
@@ -398,45 +469,23 @@ def _change(action: str, usages: Sequence[Usage], writing: _Writing) -> Change:
     """Returns the addition of one action on the resources of its usages: `arn:aws:s3:::shop-*` of
     allowed calls, and exact ones of denials.
     """
-    evidence = writing.evidence
     security = sensitivity(action)
-    resources_by_usage = {usage: _written_resources(usage.need, evidence) for usage in usages}
-    resources = tuple(
-        dict.fromkeys(
-            resource
-            for usage_resources in resources_by_usage.values()
-            for resource in usage_resources
-        )
-    )
+    resources_by_usage = {
+        usage: _written_resources(usage.need, writing.evidence) for usage in usages
+    }
+    resources = tuple(dict.fromkeys(chain.from_iterable(resources_by_usage.values())))
     patterns: tuple[Pattern, ...] = ()
-    if not (writing.options.exact_resources or all(usage.denial for usage in usages)):
-        # A denial shows no pattern, since a denied call may ask for any name: only allowed calls
-        # are generalized.
+    # A denial shows no pattern, since a denied call may ask for any name: only allowed calls are
+    # generalized.
+    allowed = [usage for usage in usages if not usage.denial]
+    if allowed and not writing.options.exact_resources:
         observed = [
             writing.created.observe(usage, resource)
-            for usage in usages
-            if not usage.denial
+            for usage in allowed
             for resource in resources_by_usage[usage]
         ]
-        is_part = security == BY_LEVEL and _is_part_of_written(action, observed, evidence)
-        patterns = write_resources(
-            action,
-            observed,
-            writing.names,
-            opens_look=not security or is_part,
-            principal=evidence.principal,
-            pathless=writing.pathless,
-        )
-        patterns = in_whole_types(patterns)
-        wildcards = [pattern.pattern for pattern in patterns]
-        covered = {cover for pattern in patterns for cover in pattern.covers}
-        uncovered = (resource for resource in resources if resource not in covered)
-        denied = [
-            resource
-            for resource in uncovered
-            if not any(resource_covers(wildcard, resource) for wildcard in wildcards)
-        ]
-        resources = without_covered((*wildcards, *denied))
+        patterns = _patterns_of(action, observed, security, writing)
+        resources = _with_patterns(resources, patterns)
     return Change(
         kind=ChangeKind.ADD,
         action=action,
@@ -447,6 +496,38 @@ def _change(action: str, usages: Sequence[Usage], writing: _Writing) -> Change:
         security=security,
         patterns=patterns,
     )
+
+
+def _patterns_of(
+    action: str, observed: Sequence[ObservedResource], security: str, writing: _Writing
+) -> tuple[Pattern, ...]:
+    """Returns the patterns that an addition has for the resources of allowed calls."""
+    is_part = security == BY_LEVEL and _is_part_of_written(action, observed, writing.evidence)
+    patterns = write_resources(
+        action,
+        observed,
+        writing.names,
+        opens_look=not security or is_part,
+        principal=writing.evidence.principal,
+        pathless=writing.pathless,
+    )
+    return in_whole_types(patterns)
+
+
+def _with_patterns(resources: Iterable[str], patterns: Iterable[Pattern]) -> tuple[str, ...]:
+    """Returns patterns, and the resources that none of them has or covers."""
+    wildcards: list[str] = []
+    named: set[str] = set()
+    for pattern in patterns:
+        wildcards.append(pattern.pattern)
+        named.update(pattern.covers)
+    others = [
+        resource
+        for resource in resources
+        if resource not in named
+        and not any(resource_covers(wildcard, resource) for wildcard in wildcards)
+    ]
+    return without_covered((*wildcards, *others))
 
 
 def without_unnamed_state(changes: Sequence[Change]) -> tuple[list[Change], list[Change]]:

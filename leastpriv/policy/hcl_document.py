@@ -95,7 +95,7 @@ _IN_QUOTES = "it is a text in quotes; write it with jsonencode"
 def _heredoc_node(evaluator: Evaluator, expression: Expression) -> Node | None:
     """Returns the JSON value of a heredoc."""
     pieces: list[_Piece] = []
-    inside = False
+    inside = False  # the quotes of a string of JSON
     for part in expression.parts:
         if part.kind == "text":
             pieces.append(_Piece(part.text, part.start, is_made=False))
@@ -105,9 +105,10 @@ def _heredoc_node(evaluator: Evaluator, expression: Expression) -> Node | None:
         if value.kind == "choice" or not_definite(value):
             value = evaluator.unknown(part.parts[0])
         text = minified(value) if value.kind in {"array", "object"} else value.text
-        is_whole = not inside and is_unknown(value)
-        json_text = f'"{text}"' if is_whole else text
-        pieces.append(_Piece(json_text, part.start, is_made=True))
+        if not inside and is_unknown(value):
+            # Outside of quotes an unknown value is a whole one, which JSON needs as a string.
+            text = f'"{text}"'
+        pieces.append(_Piece(text, part.start, is_made=True))
     return _json_node(pieces)
 
 

@@ -40,6 +40,7 @@ _MOST_ALTERNATIVES = 16
 _DEEPEST = 24
 """References that lead to one another, and functions inside functions."""
 _VARIABLE = re.compile(r"\$\{(/?)(\w+)(?:=([^}]*))?\}")
+_OPERANDS_OF_EQUALS = 2
 _PSEUDO_OF_PART = {
     "Partition": "AWS::Partition",
     "Region": "AWS::Region",
@@ -158,27 +159,36 @@ class TemplateValues:
             return None
         name, argument = function
         if name == "Ref":
-            parameter = self._sections["Parameters"].get(argument.text)
-            default = parameter.get("Default") if parameter else None
-            kind = parameter.get("Type") if parameter else None
-            if default is None or kind is None or not _is_list_type(kind.text):
-                return None
-            return _split(default, ",")
-        if name == "Fn::Split" and len(argument.items) == len(("delimiter", "text")):
-            delimiter, text = argument.items
-            texts = self.texts(text)
-            full_text = known_text(texts[0]) if texts and len(texts) == 1 else None
-            if full_text is None or not delimiter.text:
-                return None
-            return _split(Node("string", text.start, text.end, full_text), delimiter.text)
+            return self._list_parameter(argument.text)
         if name == "Fn::FindInMap":
             mapped_values = self._mapped(argument)
-            return (
-                mapped_values[0].items
-                if len(mapped_values) == 1 and mapped_values[0].kind == "array"
-                else None
-            )
+            is_one_list = len(mapped_values) == 1 and mapped_values[0].kind == "array"
+            return mapped_values[0].items if is_one_list else None
+        match name, argument.items:
+            case "Fn::Split", [delimiter, text]:
+                return self._split_text(text, delimiter.text)
         return None
+
+    def _list_parameter(self, name: str) -> Sequence[Node] | None:
+        """Returns the default of a parameter that is a list; None for another parameter."""
+        parameter = self._sections["Parameters"].get(name)
+        if parameter is None:
+            return None
+        default = parameter.get("Default")
+        kind = parameter.get("Type")
+        if default is None or kind is None or not _is_list_type(kind.text):
+            return None
+        return _split(default, ",")
+
+    def _split_text(self, text: Node, delimiter: str) -> Sequence[Node] | None:
+        """Returns the parts of a text that is known in full."""
+        texts = self.texts(text)
+        if texts is None or len(texts) != 1 or not delimiter:
+            return None
+        full_text = known_text(texts[0])
+        if full_text is None:
+            return None
+        return _split(Node("string", text.start, text.end, full_text), delimiter)
 
     def _texts_of(
         self, function_node: Node, name: str, argument: Node, *, is_action: bool = False
@@ -200,23 +210,29 @@ class TemplateValues:
     def _alternatives(
         self, function_node: Node, name: str, argument: Node, is_action: bool
     ) -> Iterable[Parts]:
-        arguments = argument.items
+        return self._known_alternatives(name, argument, is_action) or (_whole(function_node),)
+
+    def _known_alternatives(
+        self, name: str, argument: Node, is_action: bool
+    ) -> Iterable[Parts] | None:
+        """Returns the texts that a function may make; none if they are not known."""
         if name == "Ref" and argument.kind == "string":
             return self.named(argument.text, is_action=is_action)
         if name == "Fn::GetAtt":
             attribute = _attribute(argument)
-            return self.named(attribute) if attribute else (_whole(function_node),)
+            return self.named(attribute) if attribute else None
         if name == "Fn::Sub":
-            return self._sub_function(argument) or (_whole(function_node),)
-        if name == "Fn::Join" and len(arguments) == len(("delimiter", "list")):
-            return self._join(arguments[0].text, arguments[1]) or (_whole(function_node),)
-        if name == "Fn::If" and len(arguments) == len(("condition", "yes", "no")):
-            return self._either(arguments)
-        if name == "Fn::Select" and len(arguments) == len(("place", "list")):
-            return self._selected(arguments[0], arguments[1]) or (_whole(function_node),)
+            return self._sub_function(argument)
         if name == "Fn::FindInMap":
-            return self._all_texts(self._mapped(argument)) or (_whole(function_node),)
-        return (_whole(function_node),)
+            return self._all_texts(self._mapped(argument))
+        match name, argument.items:
+            case "Fn::Join", [delimiter, list_node]:
+                return self._join(delimiter.text, list_node)
+            case "Fn::If", [_condition, _yes, _no]:
+                return self._either(argument.items)
+            case "Fn::Select", [place, list_node]:
+                return self._selected(place, list_node)
+        return None
 
     def named(self, name: str, *, is_action: bool = False) -> tuple[Parts, ...]:
         """Returns the possible values of what `Ref`, `Fn::GetAtt` or `${…}` name."""
@@ -414,24 +430,31 @@ class TemplateValues:
         name, argument = function
         if name == "Condition":
             return self._condition(argument.text, asked_conditions)
-        if name == "Fn::Equals" and len(argument.items) == len(("one", "other")):
-            left_texts, right_texts = map(self.texts, argument.items)
-            if (
-                left_texts is None
-                or right_texts is None
-                or len(left_texts) > 1
-                or len(right_texts) > 1
-            ):
-                return None
-            texts = known_text(left_texts[0]), known_text(right_texts[0])
-            return None if None in texts else texts[0] == texts[1]
+        if name == "Fn::Equals":
+            return self._equals(argument.items)
         deeper = asked_conditions | {f"{len(asked_conditions)}"}
         truths = [self._holds(operand, deeper) for operand in argument.items]
-        if name == "Fn::Not" and len(truths) == 1:
-            return None if truths[0] is None else not truths[0]
-        if name not in {"Fn::And", "Fn::Or"} or not truths:
+        match name, truths:
+            case "Fn::Not", [truth]:
+                return None if truth is None else not truth
+            case "Fn::And", [_, *_]:
+                return all_of(truths)
+            case "Fn::Or", [_, *_]:
+                return any_of(truths)
+        return None
+
+    def _equals(self, operands: Sequence[Node]) -> bool | None:
+        """Returns whether two values are the same text; None if one is not known."""
+        known_texts: list[str] = []
+        for operand in operands:
+            texts = self.texts(operand)
+            text = known_text(texts[0]) if texts and len(texts) == 1 else None
+            if text is None:
+                return None
+            known_texts.append(text)
+        if len(known_texts) != _OPERANDS_OF_EQUALS:
             return None
-        return any_of(truths) if name == "Fn::Or" else all_of(truths)
+        return known_texts[0] == known_texts[1]
 
 
 def union(branches: Sequence[Sequence[TemplateEntry]], depends_on: str) -> Iterator[TemplateEntry]:

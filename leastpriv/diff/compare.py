@@ -149,9 +149,9 @@ def replay_usage(
 ) -> frozenset[ReplayEffect]:
     """Replays a usage in each of its regions."""
     need = usage.need
-    if {event.partition(":")[2] for event in usage.events} == {
-        need.permission.action.partition(":")[2]
-    }:
+    action_name = need.permission.action.partition(":")[2]
+    event_names = {event.partition(":")[2] for event in usage.events}
+    if event_names == {action_name}:
         need = replace(need, basis=Basis.OBSERVED)  # a denied call of the action itself
     if usage.denial and usage.denial.mendable:
         need = with_unmet_conditions(need, documents)
@@ -159,9 +159,12 @@ def replay_usage(
     effects = frozenset(replay_need(need, principal, region, documents) for region in regions)
     if "unknown" not in effects or not _is_stated(usage):
         return effects
+    # AWS says that no policy allows it: the parts that are not known do not.
     certain = [document.certain_part() for document in documents]
     effects = frozenset(replay_need(need, principal, region, certain) for region in regions)
-    return effects - {"implicitDeny"} | {"refuted"} if "implicitDeny" in effects else effects
+    if "implicitDeny" not in effects:
+        return effects
+    return (effects - {"implicitDeny"}) | {"refuted"}
 
 
 def _is_stated(usage: Usage) -> bool:
@@ -192,17 +195,24 @@ def _kind(usage: Usage, effects: frozenset[ReplayEffect], last_allowed: _LastAll
     is_known = usage.outcome is not Outcome.UNKNOWN
     if usage.denial and not usage.denial.mendable:
         return "denied_elsewhere"
-    if "explicitDeny" in effects and is_known:
+    if is_known and "explicitDeny" in effects:
         return "explicitly_denied"
-    if effects & {"implicitDeny", "explicitDeny"} and is_known:
+    if is_known and "implicitDeny" in effects:
         return "missing"
-    if usage.denial and effects & {"refuted", "unknown"}:
+    if usage.denial:
+        return _kind_of_denial(usage, effects, last_allowed)
+    return "conditional" if "unknown" in effects else ""
+
+
+def _kind_of_denial(
+    usage: Usage, effects: frozenset[ReplayEffect], last_allowed: _LastAllowed
+) -> str:
+    """Returns the field for a denial that the policies do not repeat for sure."""
+    if effects & {"refuted", "unknown"}:
         if last_allowed.is_after(usage):
             return ""
         return "missing" if "refuted" in effects else "denied_in_doubt"
-    if "unknown" in effects:
-        return "conditional"
-    if usage.denial is None or last_allowed.is_after(usage, any_resource=True):
+    if last_allowed.is_after(usage, any_resource=True):
         return ""
     # The policies may allow a role without its path, and AWS names the role so.
     is_in_part = "allowedInPart" in effects or may_have_path(usage.need)

@@ -170,12 +170,18 @@ def _on_copies(key: str, copy_of_value: Mapping[str, str], copies: Copies) -> tu
         return ()
     forms = copies.ending_forms or copies.forms
     of_form = Condition("StringLike", key, tuple(sorted(map(spelling.of, forms))))
-    lasting = {value for value, copy in copy_of_value.items() if copies.lasts(copy)}
-    lasting.update(spelling.of(copies.word_of(copy)) for copy in copies.lasting if copy)
-    conditions = [] if "*" in forms else [of_form]
+    lasting_values = {value for value, copy in copy_of_value.items() if copies.lasts(copy)}
+    for copy in copies.lasting:
+        if copy:
+            lasting_values.add(spelling.of(copies.word_of(copy)))
+    conditions: list[Condition] = []
+    if "*" not in forms:
+        conditions.append(of_form)
     # The form `*` covers production, and so does `pr*` of `pr41`.
-    if any(_is_met(of_form, [Condition("StringEquals", key, (value,))]) for value in lasting):
-        conditions.append(Condition("StringNotEquals", key, tuple(sorted(lasting))))
+    for value in lasting_values:
+        if _is_met(of_form, [Condition("StringEquals", key, (value,))]):
+            conditions.append(Condition("StringNotEquals", key, tuple(sorted(lasting_values))))
+            break
     return tuple(conditions)
 
 

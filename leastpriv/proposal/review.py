@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import cache
 
 from msgspec import Struct
 
@@ -89,43 +88,30 @@ def access_changes(
     evidence: Evidence, before: Sequence[Document], after: Sequence[Document]
 ) -> AccessChanges:
     """Decides every need of the evidence under all policies before and after the edit."""
-
-    @cache
-    def change(need: Need, region: str) -> AccessChange | None:
-        decisions = (
-            replay_need(need, evidence.principal, region, documents)
-            for documents in (before, after)
-        )
-        then, now = (_CERTAINTY[effect] for effect in decisions)
-        if now < then:
-            return AccessChange.DENIED if now < _POSSIBLY_ALLOWED else AccessChange.DOUBTFUL
-        return AccessChange.GRANTED if then < now >= _POSSIBLY_ALLOWED else None
-
-    def changes_of(needs: Iterable[Need], regions: Sequence[str]) -> frozenset[AccessChange]:
-        effects = {change(need, region) for need in needs for region in regions or ("",)}
-        return frozenset(filter(None, effects))
-
+    effects = _EffectsOfEdit(evidence.principal, before, after)
     denied: set[Usage] = set()
     doubtful: set[Usage] = set()
     granted: set[Usage] = set()
     for usage in evidence.usages:
-        access = changes_of([usage.need], usage.regions)
-        if AccessChange.GRANTED in access:
+        changes = effects.on([usage.need], usage.regions)
+        if AccessChange.GRANTED in changes:
             granted.add(usage)
-        if usage.is_allowed and AccessChange.DENIED in access and usage.need.verified:
+        if not usage.is_allowed:
+            continue
+        if AccessChange.DENIED in changes and usage.need.verified:
             denied.add(usage)
-        elif usage.is_allowed and access & _WORSE:
+        elif changes & _WORSE:
             doubtful.add(usage)
     newly_denied: list[CallGroup] = []
     may_be_denied: list[CallGroup] = []
     for group in dict.fromkeys(evidence.groups):
         if group.outcome is not Outcome.ALLOWED:
             continue
-        access = changes_of(group.needs, group.regions)
+        changes = effects.on(group.needs, group.regions)
         # The replay counts only calls whose needs are all in the catalogue.
-        if AccessChange.DENIED in access and all(need.verified for need in group.needs):
+        if AccessChange.DENIED in changes and all(need.verified for need in group.needs):
             newly_denied.append(group)
-        elif access & _WORSE:
+        elif changes & _WORSE:
             may_be_denied.append(group)
     return AccessChanges(
         denied=frozenset(denied),
@@ -134,6 +120,40 @@ def access_changes(
         newly_denied=tuple(newly_denied),
         may_be_denied=tuple(may_be_denied),
     )
+
+
+class _EffectsOfEdit:
+    """What an edit of the policies changes for needs, decided once for each need and region."""
+
+    def __init__(
+        self, principal: str, before: Sequence[Document], after: Sequence[Document]
+    ) -> None:
+        self._principal = principal
+        self._before = before
+        self._after = after
+        self._changes: dict[tuple[Need, str], AccessChange | None] = {}
+
+    def on(self, needs: Iterable[Need], regions: Sequence[str]) -> frozenset[AccessChange]:
+        """Returns what changes for needs in any of some regions."""
+        changes = {self._change(need, region) for need in needs for region in regions or ("",)}
+        return frozenset(filter(None, changes))
+
+    def _change(self, need: Need, region: str) -> AccessChange | None:
+        key = (need, region)
+        if key not in self._changes:
+            self._changes[key] = self._decide(need, region)
+        return self._changes[key]
+
+    def _decide(self, need: Need, region: str) -> AccessChange | None:
+        """Returns what changes for a need; None where its decision remains as certain as it was."""
+        then = _CERTAINTY[replay_need(need, self._principal, region, self._before)]
+        now = _CERTAINTY[replay_need(need, self._principal, region, self._after)]
+        is_possible = now >= _POSSIBLY_ALLOWED
+        if now < then:
+            return AccessChange.DOUBTFUL if is_possible else AccessChange.DENIED
+        if now > then and is_possible:
+            return AccessChange.GRANTED
+        return None
 
 
 _WORSE = frozenset({AccessChange.DENIED, AccessChange.DOUBTFUL})

@@ -241,10 +241,14 @@ def _with_accounts(
         if not account or account in accounts:
             continue
         levels = account_levels(aws, account, arn.split(":")[1])
-        if levels.unread and not levels.levels and not (accounts and levels.is_outside):
-            raise LeastprivError(levels.unread[0])
-        for sentence in levels.unread if levels.levels else ():
-            console.log(sentence)
+        if levels.levels:
+            for sentence in levels.unread:
+                console.log(sentence)
+        elif levels.unread:
+            # A further account may be of another organization, whose policies are not asked for.
+            is_further = bool(accounts) and levels.is_outside
+            if not is_further:
+                raise LeastprivError(levels.unread[0])
         accounts[account] = levels.levels
     return replace(policies, organization=Organization(accounts=accounts))
 

@@ -293,15 +293,9 @@ def regions(value: Value, label: str) -> tuple[str, ...]:
     names = _names(value)
     for region in names:
         if not _REGION.fullmatch(region):
-            region_of_zone = next(
-                (
-                    tracked_region
-                    for tracked_region in tracked_regions()
-                    if region[:-1] == tracked_region
-                ),
-                "",
-            )
-            zone_text = f", an availability zone of {region_of_zone}" if region_of_zone else ""
+            zone_text = ""
+            if region[:-1] in tracked_regions():
+                zone_text = f", an availability zone of {region[:-1]}"
             raise InputError(
                 f"{label} holds {region!r}{zone_text}: write regions like eu-central-1."
             )

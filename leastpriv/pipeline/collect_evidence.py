@@ -132,12 +132,18 @@ def _is_one_role(principals: Principals) -> bool:
 def _log_read(scan: _ReadScan, evidence_of_roles: Collection[Evidence]) -> None:
     """Logs how much was read."""
     requests = sum(source.requests for source in scan.statistics)
-    read = {"file": scan.files, "answer": requests}
-    amounts = " and ".join(plural(count, what) for what, count in read.items() if count)
+    amounts: list[str] = []
+    if scan.files:
+        amounts.append(plural(scan.files, "file"))
+    if requests:
+        amounts.append(plural(requests, "answer"))
+    sources = " and ".join(amounts) or "no file"
     calls = plural(sum(evidence.counts.calls for evidence in evidence_of_roles), "call")
     runs = [len(evidence.runs) for evidence in evidence_of_roles]
-    of = f"in {plural(runs[0], 'run')}" if len(runs) == 1 else f"of {plural(len(runs), 'role')}"
-    _log.info(f"Read {plural(scan.records, 'record')} in {amounts or 'no file'}: {calls} {of}")
+    callers = f"of {plural(len(runs), 'role')}"
+    if len(runs) == 1:
+        callers = f"in {plural(runs[0], 'run')}"
+    _log.info(f"Read {plural(scan.records, 'record')} in {sources}: {calls} {callers}")
 
 
 def _check_regions(settings: Settings, evidence_of_roles: Iterable[Evidence]) -> None:
@@ -657,34 +663,40 @@ def with_aws_findings(
     )
     if not asks_for_findings:
         return evidence
-    try:
-        aws = session.aws()
-        account = aws.account()
-        reason = ""
-        if account != settings.principal.account:
-            reason = f"the AWS credentials are those of account {account}, not of the role's."
-    except LeastprivError as error:
-        reason = str(error)
-    if reason:
-        _log.info(f"AWS's findings on the role are skipped: {reason}")
-        findings = AwsFindings(skipped_sources=(SkippedSource("all sources", reason),))
-    else:
-        from leastpriv.evidence.access_analyzer import collect_aws_findings
-
-        polling = Polling(_passing(session.now), time.sleep)
-        generation = None
-        if settings.access_analyzer:
-            generation = (settings.access_analyzer, evidence.first)
-        findings = collect_aws_findings(
-            aws,
-            settings.principal,
-            polling,
-            access=settings.last_accessed,
-            generation=generation,
-        )
+    findings = _aws_findings(settings, session, evidence)
     return replace(
         evidence, aws_findings=replace(findings, declared=evidence.aws_findings.declared)
     )
+
+
+def _aws_findings(settings: Settings, session: AwsSession, evidence: Evidence) -> AwsFindings:
+    """Asks AWS for its findings on the role."""
+    from leastpriv.evidence.access_analyzer import collect_aws_findings
+
+    try:
+        aws = session.aws()
+        account = aws.account()
+    except LeastprivError as error:
+        return _skipped_findings(str(error))
+    if account != settings.principal.account:
+        return _skipped_findings(
+            f"the AWS credentials are those of account {account}, not of the role's."
+        )
+    generation = None
+    if settings.access_analyzer:
+        generation = (settings.access_analyzer, evidence.first)
+    return collect_aws_findings(
+        aws,
+        settings.principal,
+        Polling(_passing(session.now), time.sleep),
+        access=settings.last_accessed,
+        generation=generation,
+    )
+
+
+def _skipped_findings(reason: str) -> AwsFindings:
+    _log.info(f"AWS's findings on the role are skipped: {reason}")
+    return AwsFindings(skipped_sources=(SkippedSource("all sources", reason),))
 
 
 def _passing(now: datetime) -> Callable[[], datetime]:

@@ -5,7 +5,7 @@ the account.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import count, islice
@@ -121,43 +121,63 @@ def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
     Raises InputError where its name or that of a folder is a slip for that of a policy.
     """
     path = target.policy_path
-    repository = target.base_repository
-    root = target.folder or Path()
-    other_names = {Path(name).as_posix() for name in others}
-    files = [PurePosixPath(file) for file in repository.paths(base, "")] if repository else []
-
-    def names_in(folder: PurePosixPath) -> Iterable[str]:
-        """Returns the names in a folder, of the repository or on disk."""
-        if repository:
-            depth = len(folder.parts)
-            return {file.parts[depth] for file in files if folder in file.parents}
-        with suppress(OSError):
-            return [entry.name for entry in (root / folder).iterdir()]
-        return ()
-
+    files = _PolicyFiles.of(target, base)
+    other_paths = {Path(name).as_posix() for name in others}
     # The path of existing folders and of a file for whose names its own names are slips.
     meant_path = PurePosixPath(PurePosixPath(path).anchor)
     for part in PurePosixPath(path).relative_to(meant_path).parts:
         names = [
             name
-            for name in names_in(meant_path)
-            if (meant_path / name).as_posix() not in other_names
+            for name in files.names_in(meant_path)
+            if (meant_path / name).as_posix() not in other_paths
         ]
         name = _meant_name(part, names)
         if not name:
             return
         meant_path /= name
     meant = meant_path.as_posix()
-    if repository:
-        raw = repository.read(base, meant)
-    else:
-        raw = read_named(root / meant, "The input policy-file")
+    raw = files.read(meant)
     if raw is not None and holds_policy(raw, meant, target.settings.principal):
         raise InputError(
             f"The input policy-file is {path!r}, which does not exist (did you mean {meant}?). To"
             " draft a policy in a file of such a name, commit the file with an empty list as"
             " Statement first."
         )
+
+
+class _PolicyFiles(Struct, frozen=True):
+    """The files among which a policy file is, in a commit or on disk."""
+
+    repository: Repository | None
+    """None: they are on disk."""
+    base: str
+    root: Path
+    paths: tuple[PurePosixPath, ...]
+    """All files of the commit."""
+
+    @classmethod
+    def of(cls, target: Target, base: str) -> _PolicyFiles:
+        """The files of a target."""
+        repository = target.base_repository
+        paths: tuple[PurePosixPath, ...] = ()
+        if repository:
+            paths = tuple(PurePosixPath(path) for path in repository.paths(base, ""))
+        return cls(repository, base, target.folder or Path(), paths)
+
+    def names_in(self, folder: PurePosixPath) -> Collection[str]:
+        """Returns the names in a folder."""
+        if self.repository:
+            depth = len(folder.parts)
+            return {path.parts[depth] for path in self.paths if folder in path.parents}
+        with suppress(OSError):
+            return [entry.name for entry in (self.root / folder).iterdir()]
+        return ()
+
+    def read(self, path: str) -> bytes | None:
+        """Returns the content of a file; None where there is none."""
+        if self.repository:
+            return self.repository.read(self.base, path)
+        return read_named(self.root / path, "The input policy-file")
 
 
 def _meant_name(name: str, names: Sequence[str]) -> str:

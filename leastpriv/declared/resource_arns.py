@@ -654,11 +654,17 @@ class Arns:
     def _optional(
         self, action: str, resource_type: ResourceType, resource: DeclaredResource
     ) -> list[str]:
-        """The ARNs of a type that count where the request names them: the VPC of a group."""
+        """The ARNs of a type that count where the request names them: the VPC of a group.
+
+        They are those of resources that the resource refers to, else those that its properties
+        name; every ARN of the type where a property names one that is not known.
+        """
         referred = self._referred(action, resource_type, resource)
-        variables = own_variables(resource_type.arn)
-        if referred or len(variables) != 1 or self._is_variant(action, resource_type, resource):
+        if referred:
             return referred
+        variables = own_variables(resource_type.arn)
+        if len(variables) != 1 or self._is_variant(action, resource_type, resource):
+            return []
         named = self._named(action, resource_type, resource)
         if named:
             return named

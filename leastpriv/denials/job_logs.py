@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from io import BufferedReader
-from itertools import accumulate, chain
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -293,14 +293,17 @@ def _denials_of(
     """
     parts = (range(above), range(above, above + own), range(above + own, len(lines)))
     cleaned = [_cleaned(lines, numbers, part) for part in parts]
-    start, behind = accumulate(len(part.text) for part in cleaned[:2])
     joined_lines = _joined(cleaned)
-    inside = [number - above for number in numbers if number in parts[1]]
-    return [
-        (inside[joined_lines.text.count("\n", start, found_denial.start)], found_denial.denial)
-        for found_denial in find_denials(joined_lines, behind)
-        if start <= found_denial.start < behind
-    ]
+    start = len(cleaned[0].text)
+    end = start + len(cleaned[1].text)
+    # The lines of the text between these offsets, by their numbers in the log.
+    own_numbers = [number - above for number in numbers if number in parts[1]]
+    denials: list[tuple[int, Denial]] = []
+    for found_denial in find_denials(joined_lines, end):
+        if start <= found_denial.start < end:
+            line = joined_lines.text.count("\n", start, found_denial.start)
+            denials.append((own_numbers[line], found_denial.denial))
+    return denials
 
 
 def _cleaned(lines: Sequence[str], numbers: Iterable[int], part: range) -> LogText:

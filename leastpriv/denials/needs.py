@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import same_arn
+from leastpriv.aws.arns import account_of, same_arn
 from leastpriv.aws.errors import denying_policy
 from leastpriv.aws.session_names import is_rehearsal
 from leastpriv.denials.encoded_message import Decoder
@@ -293,15 +293,15 @@ def _is_wildcard_of_aws(resource: str) -> bool:
 
 
 def _derivation(resource: str, denial: Denial) -> str:
+    """Returns how a denial shows the resource of a need."""
     if denial.resource and not denial.resource.startswith("arn:"):
         return NAMED_WITHOUT_PATH
-    accounts = {
-        part
-        for arn in (denial.principal, resource)
-        for part in arn.split(":")[4:5]
-        if part.isdigit()
-    }
-    return IN_OTHER_ACCOUNT if len(accounts) == 2 else NAMED_BY_DENIAL
+    account = account_of(resource)
+    caller_account = account_of(denial.principal)
+    are_known = account.isdigit() and caller_account.isdigit()
+    if are_known and account != caller_account:
+        return IN_OTHER_ACCOUNT
+    return NAMED_BY_DENIAL
 
 
 def _is_certain(own: Sequence[Need]) -> bool:
@@ -408,10 +408,10 @@ def _read(text: str, code: str) -> Denial:
 
 @lru_cache(maxsize=2_048)
 def _parsed(text: str, code: str) -> Denial:
-    """A record's message is one sentence on one line with the reason at its end: other line ends
-    belong to a name.
+    """Returns the denial in the message of a record, which the last reason in it decides.
 
-    An object's key may contain line ends, and even a whole denial sentence, before the true reason.
+    It is one sentence on one line with the reason at its end: other line ends belong to a name. An
+    object's key may contain line ends, and even a whole denial sentence, before the true reason.
     """
     message = _LINE_ENDS.sub(_LINE_END, text)
     denial = read_denial(message, error_code=code)

@@ -164,16 +164,19 @@ class GitHistory:
         )
         if output is None:
             return None
-        renamed: dict[str, dict[str, str]] = {}
-        renames: dict[str, str] = {}
+        renames_by_commit: dict[str, dict[str, str]] = {}
+        commit = ""
+        # A commit's id, then for each renamed file `R` with the similarity, and both paths.
         fields = iter(output.split(b"\0")[:-1])
         for field in fields:
-            if field.startswith(b"R"):
-                before = os.fsdecode(next(fields))
-                renames[os.fsdecode(next(fields))] = before
-            else:
-                renames = renamed.setdefault(field.decode(), {})
-        return renamed
+            if not field.startswith(b"R"):
+                commit = field.decode()
+                renames_by_commit.setdefault(commit, {})
+                continue
+            before = os.fsdecode(next(fields))
+            after = os.fsdecode(next(fields))
+            renames_by_commit[commit][after] = before
+        return renames_by_commit
 
     def reverts(self, path: str) -> Sequence[LoggedCommit]:
         """Returns the commits that changed a file, the newest first, whose messages say that they

@@ -267,12 +267,12 @@ def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int,
 def _names(grants: Sequence[GrantFact]) -> list[str]:
     """Returns the names of kept actions; of many through one entry, the entry."""
     names: list[str] = []
-    for entry, entry_grants in grouped([(grant.entry, grant.action) for grant in grants]).items():
-        names.extend(
-            [entry]
-            if len(entry_grants) > _MOST_OF_ENTRY
-            else sorted(entry_grants, key=removal_rank)
-        )
+    actions_by_entry = grouped([(grant.entry, grant.action) for grant in grants])
+    for entry, actions in actions_by_entry.items():
+        if len(actions) > _MOST_OF_ENTRY:
+            names.append(entry)
+        else:
+            names.extend(sorted(actions, key=removal_rank))
     return names
 
 

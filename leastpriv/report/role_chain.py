@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -133,21 +133,15 @@ def role_chain_value(chained: RoleChainPolicies) -> dict[str, object]:
 
 def _others(chained: RoleChainPolicies) -> Iterator[str]:
     """Roles used with access keys that other principals issued: a narrowing affects those too."""
-    lines = []
+    lines: list[str] = []
     for role in chained.chain.roles:
-        links, counts = chained.chain.to(role), chained.signed.get(role, {})
-        issuers = {link.source for link in links}
-        other_count = sum(count for issuer, count in counts.items() if issuer not in issuers)
-        # A service signs calls of a passed role with access keys that no AssumeRole event shows; if
-        # the chain's own AssumeRole events show no key either, the owner of the others is unknown.
-        is_known = bool(issuers & counts.keys()) and all(
-            link.kind is RoleLinkKind.ASSUMED for link in links
-        )
-        if other_count and is_known and role in chained.committed:
-            lines.append(
-                f"- {code(short_arn(role))}: {other_count:,} of"
-                f" {plural(sum(counts.values()), 'call')}."
-            )
+        if role not in chained.committed:
+            continue
+        counts = chained.signed.get(role, {})
+        others = _calls_of_others(chained.chain.to(role), counts)
+        if others:
+            all_calls = plural(sum(counts.values()), "call")
+            lines.append(f"- {code(short_arn(role))}: {others:,} of {all_calls}.")
     if lines:
         yield from (
             "",
@@ -155,6 +149,21 @@ def _others(chained: RoleChainPolicies) -> Iterator[str]:
             "",
             *lines,
         )
+
+
+def _calls_of_others(links: Sequence[RoleLink], calls_by_issuer: Mapping[str, int]) -> int:
+    """Returns how many calls of a role have keys that no principal of the chain issued; 0 where it
+    is not known who issued them.
+    """
+    issuers = {link.source for link in links}
+    # A service signs calls of a passed role with access keys that no AssumeRole event shows.
+    if any(link.kind is not RoleLinkKind.ASSUMED for link in links):
+        return 0
+    # If the chain's own AssumeRole events show no key either, those of the others may be the
+    # chain's.
+    if issuers.isdisjoint(calls_by_issuer):
+        return 0
+    return sum(calls for issuer, calls in calls_by_issuer.items() if issuer not in issuers)
 
 
 def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:

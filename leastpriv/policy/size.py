@@ -183,32 +183,49 @@ def pack(
         return PackedPolicy(document)
     if any(statement.fixed for statement in document.statements):
         return PackedPolicy(document, fits=False)
+    ways = _shorter_forms(document, may_write_wildcard, limit)
+    for way in ways:
+        if policy_size(way.document) <= limit:
+            return way
+    may_be_split = document.source.format == "json" and document.source.language == "plain"
+    splits = _splits(ways, limit) if may_be_split else []
+    if not splits:
+        # No split brings it within a quota that other policies use whole.
+        return replace(ways[-1], fits=False)
+    best = min(splits, key=lambda split: len(split.further))
+    policies = len(best.further)
+    if kind is PolicyKind.MANAGED:
+        policies += 1
+    return replace(best, fits=policies <= max_managed_policies() - attached)
+
+
+def _shorter_forms(
+    document: Document, may_write_wildcard: MayWriteWildcard, limit: int
+) -> list[PackedPolicy]:
+    """Returns a policy as it is, with merged statements, and with wildcards for actions too."""
     merged = merge_statements(document, limit)
     shortened = shorten_actions(merged.document, may_write_wildcard, limit)
-    ways = [PackedPolicy(document)]
+    forms = [PackedPolicy(document)]
     if merged.document.source.outer != document.source.outer:
-        ways.append(PackedPolicy(merged.document, (), merged.sids))
+        forms.append(PackedPolicy(merged.document, (), merged.sids))
     if shortened.wildcards:
-        ways.append(PackedPolicy(shortened.document, (), merged.sids, shortened.wildcards))
-    fitting_policy = next((way for way in ways if policy_size(way.document) <= limit), None)
-    if fitting_policy or not (
-        document.source.format == "json" and document.source.language == "plain"
-    ):
-        return fitting_policy or replace(ways[-1], fits=False)
-    # Statements that are split over policies keep their form, unless that takes more policies.
+        forms.append(PackedPolicy(shortened.document, (), merged.sids, shortened.wildcards))
+    return forms
+
+
+def _splits(forms: Iterable[PackedPolicy], limit: int) -> list[PackedPolicy]:
+    """Returns each form of a policy split over several policies, where all of these fit.
+
+    Statements that are split keep their form, unless that takes more policies.
+    """
     managed_quota = quota(PolicyKind.MANAGED)
-    splits = [
-        split
-        for way in ways
-        if policy_size((split := _split(way, limit)).document) <= limit
-        and all(policy_size(part) <= managed_quota for part in split.further)
-    ]
-    if not splits:
-        # If other policies use the whole quota, no split brings this one within it.
-        return replace(ways[-1], fits=False)
-    best = min(splits, key=lambda way: len(way.further))
-    policies = len(best.further) + (kind is PolicyKind.MANAGED)
-    return replace(best, fits=policies <= max_managed_policies() - attached)
+    splits: list[PackedPolicy] = []
+    for form in forms:
+        split = _split(form, limit)
+        fits = policy_size(split.document) <= limit
+        if fits and all(policy_size(part) <= managed_quota for part in split.further):
+            splits.append(split)
+    return splits
 
 
 _PART = re.compile(r"Part\d+\Z")

@@ -418,14 +418,17 @@ def _denials(
     for usage in evidence.usages:
         if usage.outcome is not Outcome.DENIED:
             continue
-        if id(usage) in offered:
+        is_added = id(usage) in added
+        guard_result = result_by_usage.get(id(usage))
+        if is_added and id(usage) in offered:
+            # It is added in part.
             effects = replay_usage(usage, evidence.principal, documents)
-            is_added = id(usage) in added and effects <= {"allowed"}
-            yield DenialFact(usage, DenialState.ADDED if is_added else DenialState.OFFERED)
-        elif id(usage) in added:
+            is_added = effects <= {"allowed"}
+        if is_added:
             yield DenialFact(usage, DenialState.ADDED)
-        elif id(usage) in result_by_usage:
-            guard_result = result_by_usage[id(usage)]
+        elif id(usage) in offered:
+            yield DenialFact(usage, DenialState.OFFERED)
+        elif guard_result:
             yield DenialFact(usage, DenialState.NOT_ADDED, guard_result.guard, guard_result.reason)
         elif id(usage) not in unsettled:
             yield DenialFact(usage, DenialState.GRANTED_SINCE)

@@ -97,41 +97,43 @@ def of_tags(changes: Iterable[Change]) -> str:
 
 def _row(group: Sequence[Change]) -> str:
     """Returns the line of changes that differ in the action alone."""
-    patterns = {
-        pattern.pattern: pattern for change in group for pattern in change.patterns
-    }.values()
-    # A log group has two forms in the evidence.
-    covered = len(
-        {resource.removesuffix(":*") for pattern in patterns for resource in pattern.covers}
-    )
-    stands_for = (
-        f" for {plural(covered, 'resource')} seen"
-        if any(pattern.openings for pattern in patterns)
-        else ""
-    )
+    first = group[0]
     usages = [usage for change in group for usage in change.usages]
-    unused = grouped(
-        [
-            (
-                "for later deploys"
-                if guard_result.guard == LIFECYCLE
-                else "without a record of its use",
-                action,
-            )
-            for change in group
-            for action, guard_result in (change.kept or {}).items()
-        ]
-    )
-    used_text = codes([action for change in group for action in change.used])
-    action_texts = [used_text, *(f"{reason}: {codes(names)}" for reason, names in unused.items())]
+    resources = codes(first.restricted_to, 6)
     cells = (
-        "; ".join(filter(None, action_texts)),
-        codes(group[0].resources, 2),
-        f"{codes(group[0].restricted_to, 6)}{stands_for}{only_if(group[0].conditions)}",
+        _actions_cell(group),
+        codes(first.resources, 2),
+        f"{resources}{_seen_resources(group)}{only_if(first.conditions)}",
         f"{len(runs_of(usages))}",
         last_day(usages),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _seen_resources(group: Sequence[Change]) -> str:
+    """Returns how many resources the patterns of changes stand for; empty where none is open."""
+    patterns = {pattern.pattern: pattern for change in group for pattern in change.patterns}
+    if not any(pattern.openings for pattern in patterns.values()):
+        return ""
+    covered: set[str] = set()
+    for pattern in patterns.values():
+        # A log group has two forms in the evidence.
+        covered.update(resource.removesuffix(":*") for resource in pattern.covers)
+    return f" for {plural(len(covered), 'resource')} seen"
+
+
+def _actions_cell(group: Sequence[Change]) -> str:
+    """Returns the used actions of changes, then the unused ones by why they remain."""
+    unused: dict[str, list[str]] = {}
+    for change in group:
+        for action, guard_result in (change.kept or {}).items():
+            reason = "without a record of its use"
+            if guard_result.guard == LIFECYCLE:
+                reason = "for later deploys"
+            unused.setdefault(reason, []).append(action)
+    texts = [codes([action for change in group for action in change.used])]
+    texts += [f"{reason}: {codes(actions)}" for reason, actions in unused.items()]
+    return "; ".join(filter(None, texts))
 
 
 UNNAMED_BECAUSE: Mapping[Certainty, str] = {

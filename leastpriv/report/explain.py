@@ -12,8 +12,9 @@ from leastpriv.models import ChangeKind, DeniedBy, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.event_table import Visibility, carriers_of, visibility
-from leastpriv.permissions.generalize import Certainty
+from leastpriv.permissions.generalize import Certainty, Pattern
 from leastpriv.permissions.patterns import action_matches
+from leastpriv.proposal.models import Change, GuardResult
 from leastpriv.proposal.visibility_guards import could_hide
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import plain
@@ -206,38 +207,51 @@ def _entries(action: str, context: ReportContext) -> Iterator[str]:
 
 def decision(action: str, entry: Entry, context: ReportContext) -> str:
     """The decision on the action in this entry, in words."""
-    index, pattern, changes = entry.statement.index, entry.pattern, context.proposal.changes
-    # An addition belongs to no statement.
-    change = next(
-        (change for change in changes if (change.statement, change.action) == (index, pattern)),
-        None,
-    )
+    change = _change_of(entry, context)
     if change and action in change.removed_actions:
-        becomes = (
-            f", which becomes {listed(change.replacement, _MOST_COVERED)}"
-            if change.replacement
-            else ""
-        )
+        becomes = ""
+        if change.replacement:
+            becomes = f", which becomes {listed(change.replacement, _MOST_COVERED)}"
         return _shown(f"removed with {change.action}{becomes}")
-    narrowings = (
-        change for change in changes if change.statement == index and change.used == (action,)
-    )
-    resources = next(
-        (narrowing.restricted_to for narrowing in narrowings if narrowing.restricted_to), ()
-    )
+    resources = _narrowed_resources(action, entry, context)
     if resources:
         return _shown(f"kept, on {', '.join(resources)} only")
     if is_used(entry.uses.get(action, ())):
         return "kept: it was used"
-    guard_result = (change.kept or {}).get(action) if change else None
-    entry_key = (pattern, entry.statement.sid)
-    held_results = (
-        held_change.guard_result
-        for held_change in context.proposal.held_back
-        if (held_change.action, held_change.sid) == entry_key
-    )
-    found = guard_result or (None if change else next(held_results, None))
-    return _shown(f"kept, held back by {found.guard}: {found.reason}") if found else "kept"
+    guard_result = _keeping_guard(action, entry, context)
+    if guard_result is None:
+        return "kept"
+    return _shown(f"kept, held back by {guard_result.guard}: {guard_result.reason}")
+
+
+def _change_of(entry: Entry, context: ReportContext) -> Change | None:
+    """Returns the change of an entry; an addition belongs to no statement."""
+    for change in context.proposal.changes:
+        if change.statement == entry.statement.index and change.action == entry.pattern:
+            return change
+    return None
+
+
+def _narrowed_resources(action: str, entry: Entry, context: ReportContext) -> tuple[str, ...]:
+    """Returns the resources that an action of an entry's statement is narrowed to; none where it is
+    not.
+    """
+    for change in context.proposal.changes:
+        is_of_action = change.statement == entry.statement.index and change.used == (action,)
+        if is_of_action and change.restricted_to:
+            return change.restricted_to
+    return ()
+
+
+def _keeping_guard(action: str, entry: Entry, context: ReportContext) -> GuardResult | None:
+    """Returns the guard that keeps an unused action of an entry, or the whole entry."""
+    change = _change_of(entry, context)
+    if change:
+        return (change.kept or {}).get(action)
+    for held_change in context.proposal.held_back:
+        if (held_change.action, held_change.sid) == (entry.pattern, entry.statement.sid):
+            return held_change.guard_result
+    return None
 
 
 def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
@@ -245,28 +259,32 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
     and why.
     """
     for change in context.changes(ChangeKind.ADD):
-        if change.action == action:
-            yield f"  {head}, basis {change.basis}, on"
-            under = [condition.sentence() for condition in change.conditions]
-            patterns = {pattern.pattern: pattern for pattern in change.patterns}
-            for resource in change.resources:
-                certainty = (
-                    patterns[resource].certainty if resource in patterns else Certainty.WHOLE
-                )
-                mark = "" if certainty is Certainty.WHOLE else f" ({certainty})"
-                yield f"    {_shown(resource)}{mark}"
-                openings = patterns[resource].openings if resource in patterns else ()
-                for opening in openings:
-                    yield f"      open: {_shown(opening.part)}, since {_shown(opening.reason)}"
-                if openings:
-                    yield _shown(
-                        f"      covers: {listed(patterns[resource].covers, _MOST_COVERED)}"
-                    )
-            yield from (f"    only if {_shown(condition)}" for condition in under)
+        if change.action != action:
+            continue
+        yield f"  {head}, basis {change.basis}, on"
+        patterns = {pattern.pattern: pattern for pattern in change.patterns}
+        for resource in change.resources:
+            yield from _resource_lines(resource, patterns.get(resource))
+        for condition in change.conditions:
+            yield f"    only if {_shown(condition.sentence())}"
     for held_change in context.proposal.held_back_additions:
         if held_change.action == action:
             by = f"held back by {held_change.guard_result.guard}: {held_change.guard_result.reason}"
             yield _shown(f"  not added on {', '.join(held_change.resources)}, {by}")
+
+
+def _resource_lines(resource: str, pattern: Pattern | None) -> Iterator[str]:
+    """Yields a resource of an addition, with what its pattern leaves open and covers."""
+    if pattern is None:
+        yield f"    {_shown(resource)}"
+        return
+    is_whole = pattern.certainty is Certainty.WHOLE
+    mark = "" if is_whole else f" ({pattern.certainty})"
+    yield f"    {_shown(resource)}{mark}"
+    for opening in pattern.openings:
+        yield f"      open: {_shown(opening.part)}, since {_shown(opening.reason)}"
+    if pattern.openings:
+        yield _shown(f"      covers: {listed(pattern.covers, _MOST_COVERED)}")
 
 
 def _shown(text: str) -> str:

@@ -517,28 +517,48 @@ def _variable(
     """Which keys fill a variable, by likeness; an id that AWS draws is in no key of a request."""
     if name == _DRAWN:
         return Variable(name, {})
-    lower, word = name.lower(), re.sub(r"[^a-z0-9]", "", kind)
+    lower = name.lower()
+    word = re.sub(r"[^a-z0-9]", "", kind)
     suffix = _SUFFIX.search(lower)
     stem = lower[: suffix.start()] if suffix else lower
+    ending = suffix[1] if suffix else ""
     vague = lower in _VAGUE
     names = own_variables(template)
     last = bool(names) and name == names[-1]
-    ending = suffix[1] if suffix else ""
     rows = _sure_keys(prefix, kind, name)
     certain_keys = {key: transform for key, transform in rows.items() if transform != _NEVER}
+    never_keys = rows.keys() - certain_keys.keys()
     taken = _plurals(key for other_name in names for key in _sure_keys(prefix, kind, other_name))
+    stem_keys = frozenset[str]()
+    # The plain name in a request that makes something is the one of what it makes.
+    nouns = {word}
+    if stem and not vague:
+        stem_keys = _plurals(_with_endings(stem, ending))
+        nouns.add(stem)
+    kind_keys = frozenset[str]()
+    if last or vague:
+        kind_keys = _plurals(_with_endings(word, ending))
+    plain_keys = frozenset[str]()
+    if ending or len(names) == 1:
+        plain_keys = _plurals(_PLAIN[ending])
     return Variable(
         name=name,
         same={**{f"{key}s": transform for key, transform in certain_keys.items()}, **certain_keys},
-        stem=(frozenset() if vague or not stem else _plurals(_with_endings(stem, ending))) - taken,
-        kind=(_plurals(_with_endings(word, ending)) if last or vague else frozenset()) - taken,
-        plain=(_plurals(_PLAIN[ending]) if ending or len(names) == 1 else frozenset())
-        - (rows.keys() - certain_keys.keys()),
-        # The plain name in a request that makes something is the one of what it makes.
-        nouns=_plurals({word} if vague or not stem else {word, stem})
-        | {noun for noun, is_made in longer.items() if last and (ending == "id" or not is_made)},
+        stem=stem_keys - taken,
+        kind=kind_keys - taken,
+        plain=plain_keys - never_keys,
+        nouns=_plurals(nouns) | _nouns_of_last(longer, last=last, ending=ending),
         vague=vague,
     )
+
+
+def _nouns_of_last(longer: Mapping[str, bool], *, last: bool, ending: str) -> frozenset[str]:
+    """Returns the longer nouns that the last variable of a type has: of a name only those that no
+    request makes.
+    """
+    if not last:
+        return frozenset()
+    return frozenset(noun for noun, is_made in longer.items() if ending == "id" or not is_made)
 
 
 @lru_cache(maxsize=16_384)

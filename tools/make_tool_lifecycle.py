@@ -627,21 +627,24 @@ def makes(row: Row) -> Sequence[str]:
     By their names they make what the type is named after; else no update needs them.
     """
     words = [word for word in row.name.removeprefix("aws_").replace("::", "_").split("_") if word]
+    # `aws_db_instance` is a `dbinstance` and an `instance`.
     nouns = {_stem("".join(words[index:])) for index in range(len(words))}
     actions = _likely_makers(row, _possible_makers(row, words[-1], nouns))
-    last_noun = _stem(words[-1])
-    of_whole_name = []
-    of_last_noun = []
+    of_whole_name: list[str] = []
+    of_last_noun: list[str] = []
     for action in actions:
         noun = _made_noun(action)
         if noun and noun in nouns:
             of_whole_name.append(action)
-        elif noun.endswith(last_noun):
+        elif noun.endswith(_stem(words[-1])):
             of_last_noun.append(action)
-    if of_whole_name or of_last_noun:
-        return of_whole_name or of_last_noun
+    if of_whole_name:
+        return of_whole_name
+    if of_last_noun:
+        return of_last_noun
     updates = row.phases.get("update", ())
-    return [action for action in actions if action not in updates] or actions
+    only_of_creation = [action for action in actions if action not in updates]
+    return only_of_creation or actions
 
 
 def _possible_makers(row: Row, last_word: str, nouns: Collection[str]) -> list[str]:

@@ -434,7 +434,12 @@ def learn_copies(
         **_words_of_runs(table, uses, runs),
     }
     words = _supported(aligned, certain, table)
-    named_copies = [key for key, word in words.items() if word and not _is_end_of_word(word)]
+    # Names without a copy have what is before the number of `shop-test-1234` next to `shop-test`.
+    named_copies = [
+        key
+        for key, word in words.items()
+        if word and (not _is_end_of_word(word) or (NO_COPY, key) in aligned)
+    ]
     app_words = set[Words]().union(*(_words_before(key, table) for key in named_copies))
     words = dict(_extended(word, table, app_words) for word in words.values())
     words = {key: word for key, word in words.items() if len(key) > 1 or not key.isdigit()}
@@ -465,7 +470,7 @@ def _sorted_by_life(
     gone = frozenset(
         key
         for key in words
-        if key and _is_taken_down(_without_branches(names[key], key, certain), key, table)
+        if key and _is_taken_down(_without_branches(names[key], key, certain), table)
     )
     long_keys = {key_of(words_of(word)) for word in declared.long_lived}
     long_lived: dict[str, Words] = {}
@@ -727,8 +732,8 @@ def _has_apart(name: Name, key: str, known: Iterable[str]) -> bool:
 def _supported(
     aligned: _Aligned, certain: Mapping[str, Words], table: NameTable
 ) -> dict[str, Words]:
-    """The words of pairs of copies, those first that most names show; of two of which one holds the
-    other, the better one.
+    """The words of pairs of copies, those first that have the place of a stage in most names; of
+    two of which one holds the other, the better one.
     """
     partners: dict[str, set[str]] = {}
     for first_key, second_key in aligned:
@@ -736,9 +741,10 @@ def _supported(
         partners.setdefault(second_key, set()).add(first_key)
     known = _known_copies(aligned, certain)
     name_counts: dict[str, int] = {}
+    next_to_stage: set[str] = set()
     spelling: dict[str, Words] = {}
-    gone = {key for key in partners if key and _is_taken_down(table.holding(key), key, table)}
-    previews_of_stages = _previews_of_stages(aligned, known, gone)
+    gone = {key for key in partners if key and _is_taken_down(table.holding(key), table)}
+    stage_of_previews = _stage_of_previews(aligned, gone)
     # Two that runs took down are surer than others, which may share names with them.
     for keys, pair in sorted(aligned.items(), key=lambda item: not gone.issuperset(item[0])):
         first_key, second_key = keys
@@ -750,43 +756,38 @@ def _supported(
         is_certain = is_certain or has_third
         if not _is_pair_of_copies(pair, table, is_certain=is_certain, are_gone=are_gone):
             continue
-        if not previews_of_stages.intersection(keys) and _has_component(pair, known, table):
+        if stage_of_previews.keys().isdisjoint(keys) and _has_component(pair, known, table):
             continue
+        if not LONG_LIVED.isdisjoint(keys):
+            next_to_stage.update(keys)
         for key, word in zip(keys, pair.words, strict=True):
             name_counts[key] = max(name_counts.get(key, 0), len(pair.rests))
             if len(word) >= len(spelling.get(key, ())):
                 spelling[key] = lowered(word)
     # Of `cart` and `feat-cart`, the one that names have in the place of a stage.
-    next_to_stage = {key for key in name_counts if not LONG_LIVED.isdisjoint({key, *partners[key]})}
     in_order = sorted(
-        name_counts, key=lambda key: (-name_counts[key], key not in next_to_stage, key)
+        name_counts, key=lambda key: (key not in next_to_stage, -name_counts[key], key)
     )
     support = {key: spelling[key] for key in in_order}
     return {
         key: word
         for key, word in support.items()
-        if key in previews_of_stages or _is_best(key, support, previews_of_stages)
+        if key in stage_of_previews or _is_best(key, support, stage_of_previews)
     }
 
 
-def _previews_of_stages(
-    aligned: _Aligned, known: frozenset[str], gone: Collection[str]
-) -> set[str]:
-    """The words with that of a stage, `dev-alice` and `dev-bob`, where runs took several down: a
+def _stage_of_previews(aligned: _Aligned, gone: Collection[str]) -> Mapping[str, str]:
+    """A word with that of a stage, `dev-alice`, -> the stage, where runs took several down: a
     component that the stage no longer needs, `dev-worker`, is one.
     """
-    words = {
-        key_of(word): word
-        for pair in aligned.values()
-        for word in pair.words
-        if key_of(word) in gone
-    }
-    previews: set[str] = set()
-    for stage in known & LONG_LIVED:
-        of_stage = {key for key, word in words.items() if _has_more_than((stage,), key, word)}
+    words = {key_of(word): word for pair in aligned.values() for word in pair.words}
+    stages = {key for keys in aligned if not LONG_LIVED.isdisjoint(keys) for key in keys if key}
+    stage_of: dict[str, str] = {}
+    for stage in sorted(stages.difference(gone)):
+        of_stage = [key for key in gone if _has_more_than((stage,), key, words[key])]
         if len(of_stage) > 1:
-            previews |= of_stage
-    return previews
+            stage_of |= dict.fromkeys(of_stage, stage)
+    return stage_of
 
 
 def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool, are_gone: bool) -> bool:
@@ -817,13 +818,13 @@ def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool, are_g
     return len(first & second) <= _MOST_SHARED_RUNS * min(len(first), len(second))
 
 
-def _is_best(key: str, support: Mapping[str, Words], previews_of_stages: Collection[str]) -> bool:
+def _is_best(key: str, support: Mapping[str, Words], stage_of_previews: Mapping[str, str]) -> bool:
     """Whether a word is a copy's, of two of which one holds the other: `prod` rather than
     `prod-2`, and never the bare number of `pr-2`. A stage is one next to its previews.
     """
     has_more_names = True
     for other_key, words in support.items():
-        if other_key in previews_of_stages and key in LONG_LIVED:
+        if stage_of_previews.get(other_key) == key:
             continue
         if other_key == key:
             has_more_names = False
@@ -1041,15 +1042,43 @@ class _Life(Struct, frozen=True):
         """
         if self._is_stage(key):
             return key in self.gone and bool(key)
-        if PULL.fullmatch(key) or letters_of(key) in map(letters_of, self.gone):
+        if key in self.gone or PULL.fullmatch(key):
+            return True
+        # `qa3` is like `qa2`, and `qa` may live longer than both.
+        letters = letters_of(key)
+        if letters != key and letters in map(letters_of, self.gone):
             return True
         text = "".join(self.words[key])
         if any(fnmatchcase(text, form) for form in self.declared.short_lived):
             return True
-        if key in self.certain:
+        if key in self.certain or self._is_like_gone(key):
             return True
         branches = {self._branch_of(run) for run in self._making(key)}
         return bool(branches) and branches.isdisjoint({None, *LONG_LIVED})
+
+    def _is_like_gone(self, key: str) -> bool:
+        """Whether few runs used a copy that came after several of its form, which were taken down:
+        `dev-carol` after `dev-alice` and `dev-bob`.
+        """
+        word = self.words[key]
+        using = self._runs_of(key)
+        if len(word) == 1 or len(using) >= LEAST_LIVED_RUNS:
+            return False
+        earlier = [
+            self.words[other]
+            for other in self.gone
+            if self.table.first_of(self._runs_of(other)) < self.table.first_of(using)
+        ]
+        for shared, differing in ((slice(1), slice(1, None)), (slice(-1, None), slice(-1))):
+            alike = [
+                other
+                for other in earlier
+                if len(other) == len(word) and other[shared] == word[shared]
+            ]
+            is_production = not _PRODUCTION.isdisjoint(word[shared])
+            if len(alike) > 1 and not is_production and LONG_LIVED.isdisjoint(word[differing]):
+                return True
+        return False
 
     def has_passing_number(self, key: str) -> bool:
         """Whether a copy has a number, and few runs used it."""
@@ -1142,22 +1171,22 @@ def _without_branches(names: set[Name], key: str, branches: Collection[str]) -> 
     return {name for name in names if not _has_apart(name, key, branches)}
 
 
-def _is_taken_down(names: set[Name], key: str, table: NameTable) -> bool:
+def _is_taken_down(names: set[Name], table: NameTable) -> bool:
     """Whether runs destroyed most kinds of what they made of the names of a copy.
 
-    Of a stage only what has no shorter name that lives: `shop-dev-alice-jobs` is a preview next to
-    `shop-dev-jobs`.
+    What has a shorter name that lives is of another copy: `shop-dev-alice-jobs` is of a preview
+    next to `shop-dev-jobs`.
     """
     made_kinds = {name.kind for name in names & table.made_names}
     destroyed = {name for name in names if name in table.destroyed}
-    if key in LONG_LIVED:
-        shortest: dict[str, int] = {}
-        for name in names & table.made_names - destroyed:
-            shortest[name.kind] = min(len(name.words), shortest.get(name.kind, len(name.words)))
-        destroyed -= {
-            name for name in destroyed if len(name.words) > shortest.get(name.kind, len(name.words))
-        }
-    destroyed_kinds = {name.kind for name in destroyed}
+    shortest: dict[str, int] = {}
+    for name in names & table.made_names - destroyed:
+        shortest[name.kind] = min(len(name.words), shortest.get(name.kind, len(name.words)))
+    destroyed_kinds = {
+        name.kind
+        for name in destroyed
+        if len(name.words) <= shortest.get(name.kind, len(name.words))
+    }
     made_and_destroyed = destroyed_kinds & made_kinds
     return len(destroyed_kinds) >= _LEAST_GONE and 2 * len(made_and_destroyed) >= len(made_kinds)
 

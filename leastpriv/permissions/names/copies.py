@@ -434,7 +434,7 @@ def learn_copies(
         **_words_of_runs(table, uses, runs),
     }
     words = _supported(aligned, certain, table)
-    # Names without a copy have what is before the number of `shop-test-1234` next to `shop-test`.
+    # Names without a copy have the text before the number of `shop-test-1234` next to `shop-test`.
     named_copies = [
         key
         for key, word in words.items()
@@ -697,7 +697,7 @@ def _has_component(pair: _Pair, known: frozenset[str], table: NameTable) -> bool
     """Whether a word of a pair is a component's: of two apps `admin` and `admin-api`, names with
     `api` have the word of a copy at another place, `prod` or `pr-4`, and a name is of one copy. For
     the same reason `api-prod` is no copy next to `prod`. Where a stage is in the place of the other
-    word, `my-prod-app-prod`, the first one is of the name of the app.
+    word, `live-chat-dev` next to `live-chat-alice`, the text before both is of the app.
     """
     is_next_to_stage = any(key_of(word) in LONG_LIVED for word in pair.words)
     of_copies = known if is_next_to_stage else known | _PRODUCTION
@@ -708,7 +708,11 @@ def _has_component(pair: _Pair, known: frozenset[str], table: NameTable) -> bool
         if _has_more_than(known, key, word):
             return True
         names = pair.names_with_text_before(side, table)
-        of_known_copy = [name for name in names if _has_apart(name, key, of_copies)]
+        if is_next_to_stage:
+            names -= pair.names(side)
+        of_known_copy = [
+            name for name in names if _has_apart(name, key, of_copies, behind=is_next_to_stage)
+        ]
         if len(of_known_copy) >= _LEAST_NAMES_IF_CERTAIN:
             return True
     return False
@@ -719,12 +723,15 @@ def _has_more_than(keys: Collection[str], key: str, word: Words) -> bool:
     return any(other_key != key and any(places_of(other_key, word)) for other_key in keys)
 
 
-def _has_apart(name: Name, key: str, known: Iterable[str]) -> bool:
-    """Whether a name has the word of a known copy apart from another word."""
+def _has_apart(name: Name, key: str, known: Iterable[str], *, behind: bool = False) -> bool:
+    """Whether a name has the word of a known copy apart from another word; `behind`: only behind
+    it.
+    """
     for begin, end in name.places_of(key):
         for known_key in known:
             for known_begin, known_end in name.places_of(known_key):
-                if known_end <= begin or end <= known_begin:
+                is_before = known_end <= begin and not behind
+                if is_before or end <= known_begin:
                     return True
     return False
 
@@ -744,7 +751,7 @@ def _supported(
     next_to_stage: set[str] = set()
     spelling: dict[str, Words] = {}
     gone = {key for key in partners if key and _is_taken_down(table.holding(key), table)}
-    stage_of_previews = _stage_of_previews(aligned, gone)
+    stage_of_previews = _stage_of_previews(aligned, gone, certain)
     # Two that runs took down are surer than others, which may share names with them.
     for keys, pair in sorted(aligned.items(), key=lambda item: not gone.issuperset(item[0])):
         first_key, second_key = keys
@@ -776,15 +783,20 @@ def _supported(
     }
 
 
-def _stage_of_previews(aligned: _Aligned, gone: Collection[str]) -> Mapping[str, str]:
+def _stage_of_previews(
+    aligned: _Aligned, gone: Collection[str], certain: Collection[str]
+) -> Mapping[str, str]:
     """A word with that of a stage, `dev-alice`, -> the stage, where runs took several down: a
-    component that the stage no longer needs, `dev-worker`, is one.
+    component that the stage no longer needs, `dev-worker`, is one. Of `dev-pr-41`, `pr-41` is the
+    copy.
     """
     words = {key_of(word): word for pair in aligned.values() for word in pair.words}
-    stages = {key for keys in aligned if not LONG_LIVED.isdisjoint(keys) for key in keys if key}
+    unsure = [key for key in gone if not _has_more_than(certain, key, words[key])]
+    next_to_stage = {key for keys in aligned if not LONG_LIVED.isdisjoint(keys) for key in keys}
+    stages = (next_to_stage - {NO_COPY}) | (_STAGES & words.keys())
     stage_of: dict[str, str] = {}
     for stage in sorted(stages.difference(gone)):
-        of_stage = [key for key in gone if _has_more_than((stage,), key, words[key])]
+        of_stage = [key for key in unsure if _has_more_than((stage,), key, words[key])]
         if len(of_stage) > 1:
             stage_of |= dict.fromkeys(of_stage, stage)
     return stage_of
@@ -1044,9 +1056,10 @@ class _Life(Struct, frozen=True):
             return key in self.gone and bool(key)
         if key in self.gone or PULL.fullmatch(key):
             return True
-        # `qa3` is like `qa2`, and `qa` may live longer than both.
+        # `qa3` is like `qa2`; `qa`, or a `qa1` that was there before both, may live longer.
         letters = letters_of(key)
-        if letters != key and letters in map(letters_of, self.gone):
+        is_numbered = letters != key and letters in map(letters_of, self.gone)
+        if is_numbered and not self._outlives_others(key):
             return True
         text = "".join(self.words[key])
         if any(fnmatchcase(text, form) for form in self.declared.short_lived):

@@ -33,7 +33,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     """Lists what a role, or every role, used."""
     from leastpriv.cli.reading_bar import reading_bar
     from leastpriv.config.inputs import named_principal, window
-    from leastpriv.pipeline.sources import ReadHooks, all_damaged_sentence, read_by_principal
+    from leastpriv.pipeline.sources import ReadHooks, read_by_principal
 
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")
@@ -66,14 +66,23 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     rows += [gap_row(gap) for gap in shared_gaps]
     print_rows(stdout, rows, permission_table, options.format)
     if has_calls:
-        statistics = [source.statistics for source in sources]
-        damaged = all_damaged_sentence(statistics, [*shared_gaps, *gaps])
-        if damaged:
-            console.error(damaged)
-        return int(bool(damaged))
+        return _report_damage(sources, [*shared_gaps, *gaps], console)
     if options.all_roles:
         gap = f" {shared_gaps[0].detail.removesuffix('.')}." if shared_gaps else ""
         console.error(f"No call of any role or user was read.{gap}")
+    return 1
+
+
+def _report_damage(sources: Sequence[CountedSource], gaps: Sequence[Gap], console: Console) -> int:
+    """Returns the exit code of a run that read calls: 1, with the reason, where all files of a
+    source are damaged.
+    """
+    from leastpriv.pipeline.sources import all_damaged_sentence
+
+    damaged = all_damaged_sentence([source.statistics for source in sources], gaps)
+    if not damaged:
+        return 0
+    console.error(damaged)
     return 1
 
 

@@ -28,13 +28,16 @@ def attached_names(document: Document) -> Iterator[AttachedName]:
     source = document.source
     if source.language != "cloudformation" or source.resource_type not in _TYPES:
         return
-    parts = document.pointer.split("/")
-    if len(parts) < len(("", "Resources", "NAME", "Properties")) or source.root is None:
+    resources = source.root.get("Resources") if source.root else None
+    if resources is None:
         return
-    resources = source.root.get("Resources")
-    resource = resources.get(parts[2]) if resources else None
+    match document.pointer.split("/"):
+        case ["", _, name, _, *_]:
+            resource = resources.get(name)
+        case _:
+            return
     properties = resource.get("Properties") if resource else None
-    if resources is None or properties is None:
+    if properties is None:
         return
     for key, kind in _LISTS.items():
         names = properties.get(key)

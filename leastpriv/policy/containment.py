@@ -486,7 +486,10 @@ class RuleComparison:
         return self.views[condition_set]
 
     def _limiting(self, alternatives: Sequence[ConditionSet]) -> Iterator[Mapping[int, int]]:
-        """Yields for each limiting layer which of the cases each of its Allow rules may allow."""
+        """Yields for each limiting layer which of the cases each of its Allow rules may allow.
+
+        Rules and cases are bits: that of a rule is the key, those of its cases are the value.
+        """
         index = self.compared
         for layer in self.limits:
             cases_by_bit: dict[int, int] = {}

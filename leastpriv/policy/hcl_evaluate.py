@@ -521,9 +521,10 @@ def _combinations(nodes: Sequence[Node]) -> list[tuple[Node, ...]]:
 
 def _is_open_place(arguments: Sequence[Node]) -> bool:
     """Returns whether arguments of `element` leave open which entry of the list it is."""
-    if len(arguments) != len(("list", "place")):
-        return False
-    return not has_places(arguments[0]) or plain_text(arguments[1]) is None
+    match arguments:
+        case [entries, place]:
+            return not has_places(entries) or plain_text(place) is None
+    return False
 
 
 def _truth(node: Node) -> bool | None:

@@ -400,9 +400,9 @@ def size_of_result(name: str, arguments: Sequence[Node]) -> int:
     """Returns about how many characters the result of a function has."""
     sizes = [_size_of_texts(node) for node in arguments]
     size = sum(sizes)
-    if name == "replace" and len(arguments) == len(("text", "old", "new")):
-        text, old, new = arguments
-        return sizes[0] + text.text.count(old.text) * len(new.text)
+    match name, arguments:
+        case "replace", [text, old, new]:
+            return sizes[0] + text.text.count(old.text) * len(new.text)
     if name == "join" and arguments:
         entries = sum(len(node.items) for node in arguments[1:])
         return size + entries * sizes[0]

@@ -24,7 +24,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.tool_lifecycle import ResourceKind, Tool, making_actions
 from leastpriv.policy.conditions import all_of, any_of
-from leastpriv.policy.syntax_tree import Node, minified
+from leastpriv.policy.syntax_tree import Member, Node, minified
 from leastpriv.policy.template_functions import (
     Parts,
     Placeholder,
@@ -127,9 +127,10 @@ class TemplateValues:
         self, function_node: Node, name: str, argument: Node
     ) -> Iterator[TemplateEntry]:
         self._budget.spend()
-        if name == "Fn::If" and len(argument.items) == len(("condition", "yes", "no")):
-            yield from self._branches(argument)
-            return
+        match name, argument.items:
+            case "Fn::If", [test, yes, no]:
+                yield from self._branches(test, yes, no)
+                return
         if name == "Ref" and argument.text == _NO_VALUE:
             return
         elements = self._list(function_node)
@@ -141,8 +142,7 @@ class TemplateValues:
         depends_on = described(function_node) if len(texts) > 1 else ""
         yield from (TemplateEntry(parts, depends_on) for parts in texts)
 
-    def _branches(self, argument: Node) -> Iterator[TemplateEntry]:
-        test, yes, no = argument.items
+    def _branches(self, test: Node, yes: Node, no: Node) -> Iterator[TemplateEntry]:
         decided = self._condition(test.text, frozenset())
         if decided is not None:
             yield from self.entries(yes if decided else no) or ()
@@ -319,13 +319,15 @@ class TemplateValues:
 
     def _sub_function(self, argument: Node) -> tuple[Parts, ...] | None:
         """Returns the texts of `Fn::Sub` of a text, or of a text and a map."""
-        text, variable_map = argument, None
-        if argument.kind == "array" and len(argument.items) == len(("text", "map")):
-            text, variable_map = argument.items
+        text = argument
+        members: Sequence[Member] = ()
+        match argument.items:
+            case [text, variable_map]:
+                members = variable_map.members
         if text.kind != "string":
             return None
         variables: dict[str, tuple[Parts, ...]] = {}
-        for member in variable_map.members if variable_map else ():
+        for member in members:
             variables[member.key] = self.texts(member.value) or (_whole(member.value),)
         return self._sub(text.text, variables)
 
@@ -400,11 +402,11 @@ class TemplateValues:
 
     def _mapped(self, argument: Node) -> list[Node]:
         """Returns the values of a mapping that `Fn::FindInMap` may mean."""
-        if len(argument.items) < len(("map", "first key", "second key")):
-            return []
-        mapping = self._sections["Mappings"].get(argument.items[0].text)
-        rows = self._rows(mapping, argument.items[1])
-        return [value for row in rows for value in self._rows(row, argument.items[2])]
+        match argument.items:
+            case [name, first_key, second_key, *_]:
+                rows = self._rows(self._sections["Mappings"].get(name.text), first_key)
+                return [value for row in rows for value in self._rows(row, second_key)]
+        return []
 
     def _rows(self, rows: Node | None, key: Node) -> list[Node]:
         if rows is None or rows.kind != "object":

@@ -199,9 +199,9 @@ class TemplateValues:
         self._depth += 1
         try:
             alternatives = self._alternatives(function_node, name, argument, is_action)
+            unique = tuple(dict.fromkeys(alternatives))
         finally:
             self._depth -= 1
-        unique = tuple(dict.fromkeys(alternatives))
         if not 0 < len(unique) <= _MOST_ALTERNATIVES:
             return (_whole(function_node),)
         self._budget.spend(characters=sum(map(_length, unique)))

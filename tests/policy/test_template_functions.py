@@ -255,3 +255,21 @@ def test_statements_with_placeholders_are_not_merged() -> None:
         second_statement["Resource"],
         ["arn:aws:s3:::a/*", "arn:aws:s3:::b/*"],
     ]
+
+
+@pytest.mark.parametrize("operand", [{"Fn::If": ["C", "a", "b"]}, {"Fn::Sub": "${AWS::Region}"}])
+def test_a_condition_that_refers_to_itself_is_unknown(operand: object) -> None:
+    """Also through the text of an operand."""
+    statement = {
+        "Effect": "Allow",
+        "Action": "sqs:SendMessage",
+        "Resource": {"Fn::If": ["C", "arn:aws:s3:::a", "arn:aws:s3:::b"]},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    template = {
+        "Conditions": {"C": {"Fn::Equals": [operand, "a"]}},
+        "Resources": {"P": {"Type": "AWS::IAM::Policy", "Properties": {"PolicyDocument": policy}}},
+    }
+    pointer = "/Resources/P/Properties/PolicyDocument"
+    document = parse(json.dumps(template).encode(), "t.json", pointer)
+    assert document.statements[0].unknown_parts() == ("Fn::If C",)

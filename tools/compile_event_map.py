@@ -9,6 +9,7 @@ REFERENCE is an archive, a folder or an address of AWS's service reference
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -86,7 +87,13 @@ class Compiled:
 def main(arguments: Sequence[str]) -> int:
     """Compiles the map from the reference named; without one from AWS's public address."""
     before = _read()
-    reference = load_or_keep(*arguments[:1])
+    parser = argparse.ArgumentParser(
+        description="Write tools/facts/event_map from AWS's service reference."
+    )
+    parser.add_argument(
+        "reference", nargs="?", default="", help="an archive, a folder or an address of it"
+    )
+    reference = load_or_keep(parser.parse_args(arguments).reference)
     if reference:
         _write(compile_map(reference))
         print(_changes(before, _read()))

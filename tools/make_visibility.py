@@ -15,6 +15,7 @@ them. An operation that authorizes an action besides the one it requires is a ca
 
 from __future__ import annotations
 
+import argparse
 import sys
 import zlib
 from collections import Counter, defaultdict
@@ -89,7 +90,11 @@ _ROLE_MEMBER = "role|deliverlogspermissionarn|feedbackrolearn"
 
 def main(arguments: Sequence[str]) -> int:
     """Write both tables and print how many actions are of each class, and the sizes."""
-    reference = load_or_keep(*arguments[:1])
+    parser = argparse.ArgumentParser(description="Write visibility.tsv.gz and carriers.tsv.gz.")
+    parser.add_argument(
+        "reference", nargs="?", default="", help="an archive, a folder or an address of it"
+    )
+    reference = load_or_keep(parser.parse_args(arguments).reference)
     if not reference:
         return 0
     compiler = Compiler(reference)

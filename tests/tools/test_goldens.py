@@ -105,3 +105,23 @@ def test_a_misspelt_kind_of_cases_writes_nothing(
         goldens.main([str(tmp_path), "cases_chian"])
     assert list(tmp_path.iterdir()) == []
     assert "'cases_chian' is no kind of cases" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "compile_event_map",
+        "make_aws_managed",
+        "make_dependents",
+        "make_tool_lifecycle",
+        "make_visibility",
+    ],
+)
+def test_help_of_a_generator_of_tables_prints_its_arguments_and_writes_nothing(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "tools"))
+    with pytest.raises(SystemExit) as ended:
+        scripts.load(f"tools/{name}.py").main(["--help"])
+    assert ended.value.code == 0
+    assert "positional arguments" in capsys.readouterr().out

@@ -589,10 +589,12 @@ def _closed_of_target(
         names.adopt(mark.name)
         names.add_branches(mark.branches)
     scopes = known.scopes
-    fingerprints = [pull.fingerprint for pull in closed.read()]
+    proposals: list[OpenPullRequest | ClosedPullRequest] = [*closed.read()]
     if opened:
-        fingerprints.append(opened.fingerprint)
-    if not all(scopes.has(fingerprint) for fingerprint in fingerprints if fingerprint):
+        proposals.append(opened)
+    fingerprints = [proposal.fingerprint for proposal in proposals if proposal.fingerprint]
+    if not all(map(scopes.has, fingerprints)):
+        # A fingerprint that is not known may have a name that only git shows.
         names.read_git()
     for pull in closed.read():
         if pull.target and names.was_name_of_target(pull.target, asks_git=False):

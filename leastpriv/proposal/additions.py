@@ -75,43 +75,47 @@ def in_committed_form(
     `b/*` replaces `b/app.zip` if the policy grants other actions on `b/*`. The narrowest covering
     entry counts, never `*`. Patterns that become equal are merged.
     """
-    prefix = action.partition(":")[0].lower()
-    forms = {
-        entry: statement.sid
-        for statement in statements
-        if statement.effect == "Allow"
-        and any(action.lower().startswith(f"{prefix}:") for action in statement.actions)
-        for entry in statement.resources
-        if entry.strip("*") and not has_variable(entry)
-    }
+    sid_by_form = _committed_forms(action, statements)
     pattern_by_form: dict[str, Pattern] = {}
     for pattern in patterns:
-        covering = [
-            form for form in forms if resource_covers(form, pattern.pattern) and fits(action, form)
-        ]
-        form = next(
-            (
-                form
-                for form in covering
-                if all(resource_covers(covering_form, form) for covering_form in covering)
-            ),
-            "",
-        )
+        form = _narrowest_form(action, pattern.pattern, sid_by_form)
         if form and form != pattern.pattern:
-            sid = forms[form]
-            opening = WildcardPart(
-                "resource", f"the committed statement {sid or 'without a Sid'} has it like this"
-            )
+            statement_name = sid_by_form[form] or "without a Sid"
+            reason = f"the committed statement {statement_name} has it like this"
+            opening = WildcardPart("resource", reason)
             pattern = replace(pattern, pattern=form, openings=(opening,))
         earlier = pattern_by_form.get(pattern.pattern)
         if earlier:
-            covers, openings = (
-                {*earlier.covers, *pattern.covers},
-                dict.fromkeys((*earlier.openings, *pattern.openings)),
-            )
+            covers = {*earlier.covers, *pattern.covers}
+            openings = dict.fromkeys((*earlier.openings, *pattern.openings))
             pattern = replace(earlier, covers=tuple(sorted(covers)), openings=tuple(openings))
         pattern_by_form[pattern.pattern] = pattern
     return tuple(pattern_by_form.values())
+
+
+def _committed_forms(action: str, statements: Sequence[Statement]) -> Mapping[str, str]:
+    """Returns the resources on which statements allow actions of a service, with their Sid."""
+    prefix = f"{action.partition(':')[0].lower()}:"
+    sid_by_form: dict[str, str] = {}
+    for statement in statements:
+        is_of_service = any(entry.lower().startswith(prefix) for entry in statement.actions)
+        if statement.effect != "Allow" or not is_of_service:
+            continue
+        for entry in statement.resources:
+            if entry.strip("*") and not has_variable(entry):
+                sid_by_form[entry] = statement.sid
+    return sid_by_form
+
+
+def _narrowest_form(action: str, resource: str, forms: Iterable[str]) -> str:
+    """Returns the form that covers a resource and that all its other forms cover; empty without
+    one.
+    """
+    covering = [form for form in forms if resource_covers(form, resource) and fits(action, form)]
+    for form in covering:
+        if all(resource_covers(other_form, form) for other_form in covering):
+            return form
+    return ""
 
 
 def additions(

@@ -277,28 +277,30 @@ def preflight(
     if not (needs or withdrawn or rest or change.unread):
         return None
     judged_gone = judged_needs(gone, (), principal, options)
-    told = (
+    all_judged = (
         *(_undone(judged_need, after, principal) for judged_need in judged_gone),
         *judged,
         *judged_rest,
     )
-    missing = [judged_need.need for judged_need in judged if judged_need.is_lacking]
+    missing: list[Need] = []
+    covered: dict[Need, tuple[Usage, ...]] = {}
     usages_of_action = usages_by_action(evidence.allowed_usages)
+    for judged_need in judged:
+        if judged_need.is_lacking:
+            missing.append(judged_need.need)
+        else:
+            covered[judged_need.need] = _usages_of(judged_need.need, usages_of_action)
+    never_written: dict[Need, GuardResult] = {}
+    for judged_need in all_judged:
+        if judged_need.guard_result:
+            never_written[judged_need.need] = judged_need.guard_result
     sids = [statement.sid for document in after for statement in document.statements]
     return Preflight(
         change=change,
         missing=tuple(sorted(missing, key=_rank)),
-        never_written={
-            judged_need.need: judged_need.guard_result
-            for judged_need in told
-            if judged_need.guard_result
-        },
-        covered={
-            judged_need.need: _usages_of(judged_need.need, usages_of_action)
-            for judged_need in judged
-            if not judged_need.is_lacking
-        },
-        statements=tuple(new_statements(additions_of(told), sids)),
+        never_written=never_written,
+        covered=covered,
+        statements=tuple(new_statements(additions_of(all_judged), sids)),
         indent=json_style_of(after[0]).unit.expandtabs(4) if after else "  ",
         withdrawn=tuple(sorted(withdrawn, key=lambda withdrawal: _rank(withdrawal.need))),
         rest=tuple(sorted(rest, key=_rank)),

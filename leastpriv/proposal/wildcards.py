@@ -71,15 +71,12 @@ def keeping_result(
         return None
     if guard == "minimum-confidence" and not _is_for_resources_in_use(action, context):
         return None
-    is_elsewhere = candidate.entry.spans_services and is_of_another_region(
-        candidate, found, context
-    )
-    if guard not in NO_SIGN and not is_elsewhere:
+    if _names_a_sign(candidate, found, context):
         return found
     if dropped_with_service(candidate, context) or action in _of_service_principals():
         return None
-    drops_unseen = context.options.drop_unseen_actions
-    if guard != LIFECYCLE and not drops_unseen and _may_serve_a_deploy(candidate, context):
+    keeps_unseen = not context.options.drop_unseen_actions
+    if guard != LIFECYCLE and keeps_unseen and _may_serve_a_deploy(candidate, context):
         return found
     partners = context.partners.get(action)
     if partners and context.options.lifecycle.writes:
@@ -88,7 +85,17 @@ def keeping_result(
         return GuardResult(LIFECYCLE, f"lifecycle counterpart of {listed(partners, 1)}")
     if guard == LIFECYCLE:
         return _of_next_run(candidate, context)
-    return found if guard == "declared" and not drops_unseen else None
+    if guard == "declared" and keeps_unseen:
+        return found
+    return None
+
+
+def _names_a_sign(candidate: RemovalCandidate, found: GuardResult, context: GuardContext) -> bool:
+    """Whether a guard names a sign of a use, in a region where the entry may be used."""
+    if found.guard in NO_SIGN:
+        return False
+    spans_services = candidate.entry.spans_services
+    return not (spans_services and is_of_another_region(candidate, found, context))
 
 
 def _keeping_named(

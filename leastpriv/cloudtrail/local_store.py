@@ -303,7 +303,7 @@ class TrailFolder:
             statistics=statistics,
             seen=self._shared or EventDeduplicator(),
             counting=counting,
-            cache=open_cache(self._cache, name, principals) if counting else None,
+            cache=open_cache(self._cache, name, principals, counting) if counting else None,
         )
         with closing(files):
             for part in files.queued(store.list(window)):

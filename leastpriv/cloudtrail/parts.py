@@ -69,6 +69,9 @@ class PartCounter(Protocol):
 class Counting(Protocol):
     """Makes what counts parts, and decodes what was counted."""
 
+    has_decoder: bool
+    """Whether the reader has AWS decode encoded denials."""
+
     def counter(
         self, options: ReadOptions, store: FileStore, earlier: EventDeduplicator | None
     ) -> PartCounter:

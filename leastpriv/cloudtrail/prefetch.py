@@ -124,7 +124,11 @@ class Prefetcher:
         """Number of files from the cache."""
         self._kept_records = 0
         self._store = store
-        self._options = replace(options, is_apart=options.hashes or cache is not None)
+        self._options = replace(
+            options,
+            is_apart=options.hashes or cache is not None,
+            has_decoder=counting is None or counting.has_decoder,
+        )
         self._reader = RecordReader(options)
         self._statistics = statistics
         self._seen = seen
@@ -358,13 +362,17 @@ def _is_for_every_window(result: CountedPart) -> bool:
     return statistics.first is not None or not result.gaps
 
 
-def open_cache(folder: Path | None, store: str, principals: Principals) -> ObjectCache | None:
+def open_cache(
+    folder: Path | None, store: str, principals: Principals, counting: Counting
+) -> ObjectCache | None:
     """Opens the cache of a store; raises InputError where the folder cannot be written."""
     if folder is None:
         return None
     from leastpriv.cloudtrail.cache import ObjectCache
 
-    return ObjectCache(folder, store, principals)
+    # A run with a decoder must not take an encoded denial for one that says nothing.
+    name = store if counting.has_decoder else f"{store}, nothing decoded"
+    return ObjectCache(folder, name, principals)
 
 
 def _cores() -> int:

@@ -99,6 +99,8 @@ class ReadOptions(Struct, frozen=True):
     """Whether the content of each file is hashed."""
     is_apart: bool = False
     """Whether each file counts without the others: the cache stores it, or a digest decides."""
+    has_decoder: bool = True
+    """Whether the reader has AWS decode encoded denials; False: they count as they are."""
     most_kept: int = MOST_KEPT
     """Bytes of memory of the calls of which repeated ones are made."""
 

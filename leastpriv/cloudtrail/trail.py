@@ -318,7 +318,7 @@ class S3Trail(_DeliveredTrail):
             statistics=self.statistics,
             seen=options.seen or EventDeduplicator(),
             counting=counting,
-            cache=open_cache(options.cache, cache_name, principals),
+            cache=open_cache(options.cache, cache_name, principals, counting),
         )
         return _BucketReading(bucket, window, files, self.statistics, validator)
 

@@ -83,6 +83,11 @@ class Decoder:
         self.trouble = _WITHOUT if decode is None else ""
         """Why messages could not be decoded, as the end of a sentence; empty so far."""
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether it can decode, or ask AWS to."""
+        return self._decode is not None
+
     def decoded(self, denial: Denial) -> Denial:
         """Adds what the encoded text says to a denial that names no action. Never raises."""
         if not denial.encoded or (denial.actions and not denial.inferred):

@@ -627,6 +627,7 @@ class PrincipalCollectors:
         decoder: Decoder | None = None,
         *,
         is_part: bool = False,
+        leaves_encoded: bool = True,
     ) -> None:
         """Creates a collector for each target; for a part, for each principal with a call.
 
@@ -634,12 +635,13 @@ class PrincipalCollectors:
             principals: whose calls count.
             sources: the number of sources.
             decoder: decodes EC2's encoded messages.
-            is_part: `collected` returns what was counted, and the calls with an encoded denial,
-                which need a decoder.
+            is_part: `collected` returns what was counted.
+            leaves_encoded: it returns the calls of a part with an encoded denial, too, which need a
+                decoder.
         """
         self._principals = principals
         self._decoder = decoder or NO_DECODER
-        self._is_part = is_part
+        self._leaves_encoded = is_part and leaves_encoded
         self._left: list[Call] = []
         self._keys = IssuedKeys()
         targets = principals.targets or ()
@@ -669,7 +671,7 @@ class PrincipalCollectors:
             self._absorb(cast(CollectedCalls, item.collected))
 
     def _note_call(self, call: Call) -> None:
-        if self._is_part and _is_encoded_denial(call):
+        if self._leaves_encoded and _is_encoded_denial(call):
             self._left.append(call)
             return
         is_sts = call.source == "sts.amazonaws.com"

@@ -78,7 +78,9 @@ class FileCounter:
         options = self._reader.options
         statistics = ReadStatistics()
         seen_events = PartDeduplicator(self._earlier or EventDeduplicator())
-        collectors = PrincipalCollectors(options.principals, 0, is_part=True)
+        collectors = PrincipalCollectors(
+            options.principals, 0, is_part=True, leaves_encoded=options.has_decoder
+        )
         gaps: list[Gap] = []
         first_call: datetime | None = None
         sha256 = ""
@@ -221,6 +223,10 @@ def _encoded(part: CountedPart) -> bytes:
 
 class CountingFiles:
     """Makes what counts parts (`cloudtrail.parts.Counting`)."""
+
+    def __init__(self, *, has_decoder: bool = True) -> None:
+        """`has_decoder`: the reader has AWS decode encoded denials; else they count as they are."""
+        self.has_decoder = has_decoder
 
     def counter(
         self, options: ReadOptions, store: FileStore, earlier: EventDeduplicator | None

@@ -305,7 +305,9 @@ def read_by_principal(
     """
     hooks = hooks or ReadHooks()
     principals = target if isinstance(target, Principals) else _only(target)
-    items = _all_items(sources, window, principals)
+    has_decoder = hooks.decoder is not None and hooks.decoder.can_ask
+    counting = CountingFiles(has_decoder=has_decoder)
+    items = _all_items(sources, window, principals, counting)
     first = next(items, None)
     # Import late: the modules below take longer to load than all others, and meanwhile the first
     # objects arrive.
@@ -333,7 +335,10 @@ class _SourceItem(Struct, frozen=True, gc=False):
 
 
 def _all_items(
-    sources: Sequence[EvidenceSource | SourceOfParts], window: Window, principals: Principals
+    sources: Sequence[EvidenceSource | SourceOfParts],
+    window: Window,
+    principals: Principals,
+    counting: CountingFiles,
 ) -> Iterator[_SourceItem]:
     """Yields the items of all sources; an error becomes a gap, so that the other sources are
     read.
@@ -343,7 +348,7 @@ def _all_items(
     for number, source in enumerate(sources):
         try:
             if isinstance(source, SourceOfParts):
-                items = source.read_parts(window, principals, CountingFiles())
+                items = source.read_parts(window, principals, counting)
             else:
                 items = source.read(window, principals)
             for item in items:

@@ -25,6 +25,7 @@ from leastpriv.cloudtrail.file_store import StoredFile
 from leastpriv.cloudtrail.record_reader import ReadOptions
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
+from leastpriv.denials.encoded_message import Decoder
 from leastpriv.errors import InputError
 from leastpriv.evidence.parts import CountingFiles, FileCounter
 from leastpriv.models import Gap, GapKind
@@ -84,14 +85,18 @@ def s3(server: FakeS3) -> FakeS3:
 
 
 def read(
-    s3: FakeS3, cache: Path | None, role: str = ROLES[0], window: Window | None = None
+    s3: FakeS3,
+    cache: Path | None,
+    role: str = ROLES[0],
+    window: Window | None = None,
+    decoder: Decoder | None = None,
 ) -> tuple[list[Gap | tuple[str, str]], ReadStatistics, int]:
     """What is found, the figures, and how many objects were fetched for it."""
     before = s3.gets()
     source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=cache))
     principals = Principals(frozenset({parse_principal(role)}))
     all_observations = evidence_in(
-        source, window or Window(), principals, by_parts=cache is not None
+        source, window or Window(), principals, by_parts=cache is not None, decoder=decoder
     )
     observations = [
         observation
@@ -146,6 +151,34 @@ def test_incomplete_records_are_reported_again_from_the_cache(s3: FakeS3, tmp_pa
     assert read(s3, tmp_path) == (first[0], first[1], 0)
 
 
+ENCODED_DENIAL = {
+    "eventSource": "ec2.amazonaws.com",
+    "eventName": "RunInstances",
+    "errorCode": "Client.UnauthorizedOperation",
+    "errorMessage": "You are not authorized to perform this operation. Encoded authorization failure"
+    " message: " + "Ab3_" * 40,
+}
+
+
+def test_an_encoded_denial_is_read_again_only_where_aws_may_decode_it(
+    s3: FakeS3, tmp_path: Path
+) -> None:
+    deliver(s3, 4, record(4, 5, "deploy", **ENCODED_DENIAL))
+    first = read(s3, tmp_path)
+    assert read(s3, tmp_path) == (first[0], first[1], 0)
+    decoded: list[str] = []
+
+    def decode(text: str) -> str:
+        decoded.append(text)
+        return '{"allowed": false, "context": {"action": "iam:PassRole", "resource": "*"}}'
+
+    for fetched in (OBJECTS, 1):
+        observations = read(s3, tmp_path, decoder=Decoder(decode))
+        assert observations[0] != first[0]
+        assert observations[2] == fetched
+    assert len(decoded) == 2
+
+
 def test_copies_in_other_objects_count_once_from_the_cache_too(s3: FakeS3, tmp_path: Path) -> None:
     deliver(s3, 4, record(3, 0, "deploy"))
     first = read(s3, tmp_path)
@@ -168,7 +201,7 @@ def test_a_cache_that_cannot_be_read_costs_time_only(
 def test_a_reading_that_was_interrupted_keeps_what_it_had(s3: FakeS3, tmp_path: Path) -> None:
     source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=tmp_path))
     principals = Principals(frozenset({parse_principal(ROLES[0])}))
-    reading = source.read_parts(Window(), principals, CountingFiles())
+    reading = source.read_parts(Window(), principals, CountingFiles(has_decoder=False))
     for _ in range(9):
         next(reading)
     reading.close()  # type: ignore[attr-defined]

@@ -156,3 +156,14 @@ def test_a_call_with_an_encoded_denial_is_left_to_the_reader() -> None:
     assert len(decoded) == 1
     denied = [usage for usage in evidence.usages if usage.denial]
     assert [usage.need.permission.action for usage in denied] == ["iam:PassRole"]
+
+
+def test_a_call_with_an_encoded_denial_counts_at_once_where_nobody_can_decode_it() -> None:
+    apart = PrincipalCollectors(Principals(), 1, is_part=True, leaves_encoded=False)
+    whole = PrincipalCollectors(Principals(), 1)
+    for collectors in (apart, whole):
+        collectors.note(0, ENCODED)
+    assert apart.is_complete
+    merged = PrincipalCollectors(Principals(), 1)
+    merged.note(0, CountedCalls(1, check_collected(decode_collected(apart.collected()))))
+    assert dict(merged.close()) == dict(whole.close())

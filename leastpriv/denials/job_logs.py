@@ -186,32 +186,51 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
     Tools print a denial up to three times, sometimes wrapped or truncated. Copies have equal
     actions and an equal resource; a principal or reason that one copy lacks comes from another.
     """
-    distinct: dict[tuple[object, ...], list[LoggedDenial]] = {}
-    count = 0
-    limit = ""
+    distinct = _DistinctDenials()
     try:
         for logged in found:
-            # The encoded message distinguishes denials that name no action, or no resource.
-            encoded = (
-                logged.denial.encoded if logged.denial.inferred or not logged.denial.actions else ""
-            )
-            actions = tuple(action.lower() for action in logged.denial.actions)
-            group = distinct.setdefault((actions, logged.denial.resource, encoded), [])
-            for index, earlier in enumerate(group):
-                if _are_copies(logged.denial, earlier.denial):
-                    group[index] = replace(earlier, denial=_merged(earlier.denial, logged.denial))
-                    break
-            else:
-                if count == MOST_DISTINCT:
-                    raise TooLargeError(f"{MOST_DISTINCT:,} distinct denials")
-                if len(group) == MOST_COPIES:
-                    limit = f"{MOST_COPIES:,} denials of one action on one resource"
-                    continue
-                group.append(logged)
-                count += 1
+            distinct.add(logged)
     except TooLargeError as error:
-        limit = error.limit
-    return [*chain(*distinct.values())], limit
+        return distinct.denials, error.limit
+    return distinct.denials, distinct.limit
+
+
+class _DistinctDenials:
+    """Denials of a log, each once."""
+
+    def __init__(self) -> None:
+        self.limit = ""
+        """The limit after which denials of one action and resource were left out, or empty."""
+        self._groups: dict[tuple[object, ...], list[LoggedDenial]] = {}
+        self._count = 0
+
+    @property
+    def denials(self) -> list[LoggedDenial]:
+        """The denials, those of one action and resource together."""
+        return [*chain.from_iterable(self._groups.values())]
+
+    def add(self, logged: LoggedDenial) -> None:
+        """Adds a denial, or completes its earlier copy; raises TooLargeError beyond the limit."""
+        group = self._groups.setdefault(_group_key(logged.denial), [])
+        for index, earlier in enumerate(group):
+            if _are_copies(logged.denial, earlier.denial):
+                group[index] = replace(earlier, denial=_merged(earlier.denial, logged.denial))
+                return
+        if self._count == MOST_DISTINCT:
+            raise TooLargeError(f"{MOST_DISTINCT:,} distinct denials")
+        if len(group) == MOST_COPIES:
+            self.limit = f"{MOST_COPIES:,} denials of one action on one resource"
+            return
+        group.append(logged)
+        self._count += 1
+
+
+def _group_key(denial: Denial) -> tuple[object, ...]:
+    """Returns what copies of a denial have in common."""
+    actions = tuple(action.lower() for action in denial.actions)
+    # The encoded message distinguishes denials that name no action, or no resource.
+    encoded = denial.encoded if denial.inferred or not denial.actions else ""
+    return (actions, denial.resource, encoded)
 
 
 def _merged(known: Denial, copy: Denial) -> Denial:

@@ -82,26 +82,7 @@ def files_of(content: PullRequestContent) -> Mapping[str, bytes]:
     """
     context = content.context
     contents = {"pull-request.md": f"# {content.title}\n\n{content.body}".encode()}
-    if context.proposal.to_paste and context.proposal.committed:
-        from leastpriv.proposal.edit_plan import text_to_paste
-
-        contents["policy.tf"] = text_to_paste(
-            context.proposal.committed, context.proposal.to_paste
-        ).encode()
-    if not context.proposal.document.editable:
-        from leastpriv.policy.hcl_text import policy_hcl
-
-        contents["policy.tf"] = policy_hcl(context.proposal.document).encode()
-    elif context.proposal.changes or context.proposal.committed:
-        source = context.proposal.document.source
-        is_whole = source.format == "json" and not source.embedded
-        contents["policy.json" if is_whole else Path(context.policy_path).name] = (
-            context.proposal.content
-        )
-        if context.proposal.document.source.format != "hcl":
-            contents["patch.json"] = json_patch(
-                context.proposal.committed, context.proposal.document
-            ).encode()
+    contents |= _policy_files(context)
     if context.further:
         contents |= {Path(path).name: text for path, text in context.contents.items()}
     if context.boundary and context.boundary.content:
@@ -110,6 +91,30 @@ def files_of(content: PullRequestContent) -> Mapping[str, bytes]:
     contents["proposal.json"] = proposal_json(
         context, content.title, content.body, digests
     ).encode()
+    return contents
+
+
+def _policy_files(context: ReportContext) -> dict[str, bytes]:
+    """Returns the proposed policy file and its patch, or the text to copy into it."""
+    proposal = context.proposal
+    contents: dict[str, bytes] = {}
+    if proposal.to_paste and proposal.committed:
+        from leastpriv.proposal.edit_plan import text_to_paste
+
+        contents["policy.tf"] = text_to_paste(proposal.committed, proposal.to_paste).encode()
+    if not proposal.document.editable:
+        from leastpriv.policy.hcl_text import policy_hcl
+
+        contents["policy.tf"] = policy_hcl(proposal.document).encode()
+        return contents
+    if not proposal.changes and not proposal.committed:
+        return contents
+    source = proposal.document.source
+    is_whole = source.format == "json" and not source.embedded
+    name = "policy.json" if is_whole else Path(context.policy_path).name
+    contents[name] = proposal.content
+    if source.format != "hcl":
+        contents["patch.json"] = json_patch(proposal.committed, proposal.document).encode()
     return contents
 
 

@@ -67,17 +67,21 @@ def fewest_entries(
     sees what it grants, and needs the consent of `may_write`.
     """
     foreign = sorted(action.lower() for action in other_actions)
-    starts = {action: _shortest_start(action, foreign, may_write) for action in actions}
-    entries = [action for action, start in starts.items() if not start]
-    by_start = {action: start for action, start in starts.items() if start}
-    widest = _widest_starts(by_start.values())
+    entries: list[str] = []
+    start_of_action: dict[str, str] = {}
+    for action in dict.fromkeys(actions):
+        start = _shortest_start(action, foreign, may_write)
+        if start:
+            start_of_action[action] = start
+        else:
+            entries.append(action)
+    widest = _widest_starts(start_of_action.values())
     lowered = [start.lower() for start in widest]
-    granted = grouped(
-        [
-            (widest[bisect_right(lowered, start.lower()) - 1], action)
-            for action, start in by_start.items()
-        ]
-    )
+    granted: dict[str, list[str]] = {}
+    for action, start in start_of_action.items():
+        # The widest start of an action is the last one in the order that is not after its start.
+        index = bisect_right(lowered, start.lower()) - 1
+        granted.setdefault(widest[index], []).append(action)
     for start, granted_actions in granted.items():
         entries.append(granted_actions[0] if len(granted_actions) == 1 else f"{start}*")
     return tuple(sorted(entries))

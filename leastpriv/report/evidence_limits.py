@@ -164,11 +164,10 @@ def not_added_line(held: HeldBackChange) -> str:
     logs = [usage.denial.log for usage in held.usages if usage.denial and usage.denial.log]
     if logs:
         call_words = f" (job log {codes(logs, 2)})"
-    by_hand = (
-        ""
-        if was_denied(held) or held.guard_result.guard != "forbidden" or not calls
-        else f"; {_by_hand(held)}"
-    )
+    by_hand = ""
+    is_forbidden_call = held.guard_result.guard == "forbidden" and calls > 0
+    if is_forbidden_call and not was_denied(held):
+        by_hand = f"; {_by_hand(held)}"
     return (
         f"- {code(held.action)} on {codes(held.resources, 3)}{call_words}:"
         f" {prose(held.guard_result.reason)}{by_hand}."

@@ -345,13 +345,7 @@ def _notes_before(context: ReportContext) -> Mapping[str, Note]:
     for change in context.proposal.changes:
         if change.kind is ChangeKind.ADD:
             continue
-        doubtful = len(unrecorded.intersection(change.removed_actions))
-        doubt = ""
-        if doubtful:
-            removed_words = (
-                "whose use" if doubtful == len(change.removed_actions) else f"of {doubtful:,} a use"
-            )
-            doubt = f"; {removed_words} leaves no record"
+        doubt = _doubt(change, unrecorded)
         if change.restricted_to:
             text = "narrowed to the resources that were used"
         elif change.kind is ChangeKind.NARROW:
@@ -363,6 +357,16 @@ def _notes_before(context: ReportContext) -> Mapping[str, Note]:
             text = f"no call in {evidence_span(context.evidence)}{doubt}"
         notes[change.action] = Note("removed", text)
     return notes
+
+
+def _doubt(change: Change, unrecorded: Collection[str]) -> str:
+    """Returns of how many removed actions no record would show a use; empty if of none."""
+    doubtful = sum(action in unrecorded for action in {*change.removed_actions})
+    if not doubtful:
+        return ""
+    if doubtful == len(change.removed_actions):
+        return "; whose use leaves no record"
+    return f"; of {doubtful:,} a use leaves no record"
 
 
 def _line(sign: str, number: int, text: str, notes: Mapping[str, Note]) -> Values:

@@ -14,7 +14,7 @@ import pytest
 from leastpriv.models import grouped
 from tests import hypothesis_profiles, processor_time, temporary_folder
 from tests.fakes import progress
-from tests.fakes.aws import shared_models
+from tests.fakes.aws import shared_models, unpaced
 
 hypothesis_profiles.load(os.environ)
 temporary_folder.use_memory(os.environ)
@@ -135,6 +135,12 @@ def logged() -> Iterator[list[str]]:
 def shared_api_models() -> None:
     """Read each API model once in a process, and not once in a test."""
     shared_models.share()
+
+
+@pytest.fixture(autouse=True)
+def without_pauses_of_aws() -> None:
+    """Wait for no limit of AWS: the fakes and the lab have none."""
+    unpaced.without_pauses()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from leastpriv.config.targets_file import read_configuration
 from tests.fakes.aws.accounts import HOME, Accounts
 from tests.fakes.aws.server import FakeAws
-from tests.fakes.aws.unpaced import without_pauses
 from tests.fakes.chains import policy
 from tests.fakes.command import CommandResult, leastpriv
 from tests.pipeline.test_account_sessions import deploys
@@ -80,7 +79,6 @@ class Organization:
 
     def propose(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> CommandResult:
         """Runs what the workflow runs, from the root of the repository."""
-        without_pauses(monkeypatch)
         monkeypatch.chdir(folder)
         Path("iam").mkdir(exist_ok=True)
         Path("iam/ci-deploy.json").write_text(self.fake.policy, encoding="utf-8")

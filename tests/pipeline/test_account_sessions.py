@@ -16,7 +16,6 @@ from tests.action.test_step import Job, Step
 from tests.fakes.aws.accounts import Accounts
 from tests.fakes.aws.event_history import call, login
 from tests.fakes.aws.server import FakeAws
-from tests.fakes.aws.unpaced import without_pauses
 from tests.fakes.chains import config, entry, policy
 from tests.fakes.command import CommandResult, leastpriv
 from tests.fakes.deploys import FIRST
@@ -80,7 +79,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: FakeAws) -> Path
     """A folder with a policy for each role, as the current one, and credentials of the first
     account.
     """
-    without_pauses(monkeypatch)
     for file in NAMES.values():
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(POLICY)

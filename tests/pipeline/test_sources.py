@@ -20,18 +20,12 @@ from leastpriv.models import GapKind, Scope
 from leastpriv.pipeline.sources import CountedSource, open_all, open_sources, read_evidence
 from tests.fakes import progress
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
-from tests.fakes.aws.unpaced import without_pauses
 from tests.fakes.command import leastpriv
 from tests.fakes.replace import replace
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 WHEN = datetime(2026, 11, 20, 9, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_pauses(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

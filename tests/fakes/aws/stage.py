@@ -23,7 +23,6 @@ from typing import Any, Self
 from unittest.mock import patch
 
 from leastpriv.aws import session as aws_module
-from leastpriv.cloudtrail.event_history import EventHistory
 from tests.fakes.aws.athena import DuckDb, FakeAthena
 from tests.fakes.aws.event_history import FakeHistory, Fault, login
 from tests.fakes.aws.policy_checks import PolicyChecks
@@ -140,7 +139,6 @@ class Stage:
             file.unlink()
         self._started = time.monotonic()
         with (
-            patch.dict(EventHistory.__init__.__kwdefaults__ or {}, {"pace": 0.0}),
             patch.object(aws_module, "_READ_SECONDS", fault.get("read_seconds", 30)),
             patch.dict(os.environ, self._environment(case["source"], fault), clear=True),
             self._interrupted(fault.get("interrupt_at", "")),

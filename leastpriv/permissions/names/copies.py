@@ -470,7 +470,7 @@ def _sorted_by_life(
     gone = frozenset(
         key
         for key in words
-        if key and _is_taken_down(_without_branches(names[key], key, certain), table)
+        if key and _is_taken_down(_without_branches(names[key], key, certain), key, table)
     )
     long_keys = {key_of(words_of(word)) for word in declared.long_lived}
     long_lived: dict[str, Words] = {}
@@ -679,9 +679,11 @@ def _is_smallest(one: Words, two: Words) -> bool:
     return is_word(one) and is_word(two) and one[0] != two[0] and one[-1] != two[-1]
 
 
-def _known_copies(aligned: _Aligned, certain: Collection[str]) -> frozenset[str]:
+def _known_copies(
+    aligned: _Aligned, certain: Collection[str], gone: Collection[str]
+) -> frozenset[str]:
     """The words that are copies by themselves and differ in a name: branches, pull requests and
-    stages.
+    stages, and what runs took down in the place of a stage.
     """
     known: set[str] = set()
     for keys in aligned:
@@ -690,7 +692,13 @@ def _known_copies(aligned: _Aligned, certain: Collection[str]) -> frozenset[str]
         # Production may have no word.
         if len(known_keys) == len(keys) or (NO_COPY in keys and short_keys):
             known.update(known_keys)
-    return frozenset(known)
+    next_to_stage: set[str] = set()
+    for keys, pair in aligned.items():
+        for key, word in zip(keys, pair.words, strict=True):
+            is_gone = key in gone and not LONG_LIVED.isdisjoint(keys)
+            if is_gone and not _has_more_than(known, key, word):
+                next_to_stage.update(keys)
+    return frozenset(known | next_to_stage)
 
 
 def _has_component(pair: _Pair, known: frozenset[str], table: NameTable) -> bool:
@@ -746,11 +754,11 @@ def _supported(
     for first_key, second_key in aligned:
         partners.setdefault(first_key, set()).add(second_key)
         partners.setdefault(second_key, set()).add(first_key)
-    known = _known_copies(aligned, certain)
     name_counts: dict[str, int] = {}
     next_to_stage: set[str] = set()
     spelling: dict[str, Words] = {}
-    gone = {key for key in partners if key and _is_taken_down(table.holding(key), table)}
+    gone = {key for key in partners if key and _is_taken_down(table.holding(key), key, table)}
+    known = _known_copies(aligned, certain, gone)
     stage_of_previews = _stage_of_previews(aligned, gone, certain)
     # Two that runs took down are surer than others, which may share names with them.
     for keys, pair in sorted(aligned.items(), key=lambda item: not gone.issuperset(item[0])):
@@ -1184,22 +1192,27 @@ def _without_branches(names: set[Name], key: str, branches: Collection[str]) -> 
     return {name for name in names if not _has_apart(name, key, branches)}
 
 
-def _is_taken_down(names: set[Name], table: NameTable) -> bool:
-    """Whether runs destroyed most kinds of what they made of the names of a copy.
+def _is_taken_down(names: set[Name], key: str, table: NameTable) -> bool:
+    """Whether runs destroyed most kinds of what they made of the names with the word of a copy.
 
-    What has a shorter name that lives is of another copy: `shop-dev-alice-jobs` is of a preview
-    next to `shop-dev-jobs`.
+    What has a shorter name that lives is of another copy, `shop-dev-alice-jobs` next to
+    `shop-dev-jobs`, and what a stage has as well is of a component: `shop-web-login-jobs` next to
+    `shop-web-main-jobs`.
     """
     made_kinds = {name.kind for name in names & table.made_names}
     destroyed = {name for name in names if name in table.destroyed}
     shortest: dict[str, int] = {}
+    of_stages: set[str] = set()
     for name in names & table.made_names - destroyed:
         shortest[name.kind] = min(len(name.words), shortest.get(name.kind, len(name.words)))
+        if _has_apart(name, key, LONG_LIVED):
+            of_stages.add(name.kind)
     destroyed_kinds = {
         name.kind
         for name in destroyed
         if len(name.words) <= shortest.get(name.kind, len(name.words))
     }
+    destroyed_kinds -= of_stages
     made_and_destroyed = destroyed_kinds & made_kinds
     return len(destroyed_kinds) >= _LEAST_GONE and 2 * len(made_and_destroyed) >= len(made_kinds)
 

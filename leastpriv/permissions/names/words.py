@@ -51,8 +51,10 @@ _WHOLE = re.compile(
 """Texts that are one word whatever signs they have: a UUID, a date with its time, a version, a
 region.
 """
-_CAMEL = re.compile(r"(?:[A-Z]?[a-z]+\d*)(?:[A-Z]{1,4}(?=[A-Z][a-z][a-z\d])|[A-Z][a-z]+\d*)+")
-_CAMEL_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+\d*")
+_CAMEL = re.compile(
+    r"(?:[A-Z]?[a-z]+\d*)(?:[A-Z]{1,4}\d{0,5}(?=[A-Z][a-z][a-z\d])|[A-Z][a-z]+\d*)+"
+)
+_CAMEL_WORD = re.compile(r"[A-Z]+\d*(?=[A-Z][a-z])|[A-Z]?[a-z]+\d*")
 _NUMBERED = re.compile(r"[A-Za-z]+\d{1,3}|v?\d+(?:\.\d+)*|\d{12}")
 _LEAST_DRAWN_NUMBER = 5
 """Digits of a number that a machine drew; twelve are an account."""

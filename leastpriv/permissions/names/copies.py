@@ -1111,11 +1111,13 @@ class _Life(Struct, frozen=True):
         return len(using) < LEAST_LIVED_RUNS or 2 * len(using) < len(self.table.order)
 
     def _outlives_others(self, key: str) -> bool:
-        """Whether several runs used a copy that was there before all those that were taken down:
-        `v1` is production where `alice` and `bob` came and went.
+        """Whether a copy was there before all those that were taken down, and several runs used it
+        or several others came and went: `v1` is production where `alice` and `bob` did.
         """
+        if key in self.gone or not self.gone:
+            return False
         using = self._runs_of(key)
-        if key in self.gone or not self.gone or len(using) < LEAST_RUNS_APART:
+        if max(len(using), len(self.gone)) < LEAST_RUNS_APART:
             return False
         first_use = self.table.first_of(using)
         return all(first_use < self.table.first_of(self._runs_of(other)) for other in self.gone)
@@ -1128,7 +1130,7 @@ class _Life(Struct, frozen=True):
         """
         using_runs = self._runs_of(key)
         is_stage = self._is_stage(key) or not LONG_LIVED.isdisjoint(self.words[key])
-        if is_stage or len(using_runs) >= LEAST_LIVED_RUNS:
+        if is_stage or len(using_runs) >= LEAST_LIVED_RUNS or self._outlives_others(key):
             return False
         first_use = self.table.first_of(using_runs)
         other_keys = [other_key for other_key in self.words if other_key not in ("", key)]

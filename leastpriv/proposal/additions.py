@@ -139,12 +139,23 @@ def additions(
         names: the names of the target; None: those of the evidence.
     """
     committed = document.statements if document else ()
+    is_draft = not committed
     judged = _judge(missing, evidence, options, document)
     held_back = list(judged.held_back)
     if not judged.accepted and not judged.forbidden:
         return [], held_back
-    writing = _writing(judged, missing, evidence, options, document, names)
-    for guard_result, usages in judged.forbidden:
+    runs = proved_runs(evidence)
+    if names is None:
+        names = names_of(evidence.usages, evidence.runs, options.copies, runs)
+    naming = _naming_usages(judged, missing, evidence)
+    writing = _Writing(
+        evidence=evidence,
+        options=options,
+        created=find_created_resources(evidence.usages, naming, runs),
+        names=names,
+        pathless=_names_without_path(evidence) if is_draft else frozenset(),
+    )
+    for (_, guard_result), usages in judged.forbidden.items():
         held_back.append(_forbidden_change(usages, guard_result, writing))
     changes: list[Change] = []
     for action, usages, conditions in _by_conditions(judged.accepted, evidence):
@@ -166,14 +177,8 @@ class _JudgedUsages(Struct):
     accepted: dict[str, list[Usage]] = {}
     """By action."""
     held_back: list[HeldBackChange] = []
-    forbidden_by_action: dict[tuple[str, GuardResult], list[Usage]] = {}
-    """Allowed calls of what no policy file may grant."""
-
-    @property
-    def forbidden(self) -> Iterator[tuple[GuardResult, list[Usage]]]:
-        """The usages of each action and guard that are never written."""
-        for (_, guard_result), usages in self.forbidden_by_action.items():
-            yield guard_result, usages
+    forbidden: dict[tuple[str, GuardResult], list[Usage]] = {}
+    """Allowed calls of what no policy file may grant, by action and guard."""
 
 
 def _judge(
@@ -196,36 +201,26 @@ def _judge(
         if guard_result is None:
             judged.accepted.setdefault(action, []).append(usage)
         elif guard_result.guard == "forbidden" and usage.outcome is Outcome.ALLOWED:
-            judged.forbidden_by_action.setdefault((action, guard_result), []).append(usage)
+            judged.forbidden.setdefault((action, guard_result), []).append(usage)
         else:
             judged.held_back.append(held_addition(usage, guard_result))
     return judged
 
 
-def _writing(
-    judged: _JudgedUsages,
-    missing: Sequence[Usage],
-    evidence: Evidence,
-    options: Options,
-    document: Document | None,
-    names: AppNames | None,
-) -> _Writing:
-    """Returns what decides how the resources of additions are written."""
+def _naming_usages(
+    judged: _JudgedUsages, missing: Sequence[Usage], evidence: Evidence
+) -> list[Usage]:
+    """Returns the usages that show names: of the additions, and of needs that the policies already
+    allow, where reviewed code used them.
+    """
     runs = proved_runs(evidence)
     naming = [usage for usages in judged.accepted.values() for usage in usages]
-    # What the policies already allow shows names as well as an addition does, where reviewed code
-    # used it.
     lacking = {usage.need.permission for usage in missing}
     for usage in evidence.usages:
         is_proved = runs is None or not runs.isdisjoint(usage.runs)
         if is_proved and usage.need.permission not in lacking:
             naming.append(usage)
-    created = find_created_resources(evidence.usages, naming, runs)
-    if names is None:
-        names = names_of(evidence.usages, evidence.runs, options.copies, runs)
-    is_draft = document is None or not document.statements
-    pathless = _names_without_path(evidence) if is_draft else frozenset[str]()
-    return _Writing(evidence, options, created, names, pathless)
+    return naming
 
 
 def _forbidden_change(

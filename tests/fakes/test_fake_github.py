@@ -154,6 +154,23 @@ class TestStrictness:
         assert contract.response_violations(route, params, 200, wrong)
         assert contract.response_violations(route, params, 204, None)
 
+    def test_a_sample_changes_nothing_that_github_limits(self) -> None:
+        names = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern")
+        names += ("uniqueItems", "multipleOf", "minProperties", "maxProperties", "not")
+        limits = {
+            (name, node[name])
+            for node in contract.nodes(contract.description())
+            for name in names
+            if isinstance(node.get(name), str | int)
+        }
+        assert limits <= {
+            ("minimum", 0),
+            ("maximum", 6),
+            ("minLength", 40),
+            ("maxLength", 40),
+            ("minItems", 1),
+        }
+
     def test_the_description_is_corrected_only_while_it_contradicts_itself(self) -> None:
         kinds: dict[str, int] = {}
 

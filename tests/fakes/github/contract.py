@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,19 @@ _SHOWN_ERRORS = 4
 _HEAD = frozenset({"label", "ref", "repo", "sha", "user"})
 """Properties that identify the schema of a pull request's head or base."""
 _NULL = {"nullable": True, "enum": [None]}
-_TIME = "2026-01-01T00:00:00Z"
+_ADDRESS = re.compile(r"https?://[\w.:/@?=&~#+-]*", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TIME = re.compile(r"\d{4}-(0[1-9]|1[0-2])-[0-2][1-8]T[01]\d:[0-5]\d:[0-5]\dZ")
 _SAMPLES = (
-    (re.compile(r'"https?://[\w.:/@?=&~#+-]*', re.ASCII), '"https://example.com'),
-    (re.compile(r'"\d{4}-(0[1-9]|1[0-2])-[0-2][1-8]T[01]\d:[0-5]\d:[0-5]\dZ"'), f'"{_TIME}"'),
-    (re.compile(r"\b[0-9a-f]{40}\b"), "0" * 40),
-    (re.compile(r"(?<=: )\d{3,}(?=[,}])"), "100"),
+    (_ADDRESS, "https://example.com"),
+    (_COMMIT, "0" * 40),
+    (_TIME, "2026-01-01T00:00:00Z"),
 )
-"""Pattern of an address, a time, a commit or a number -> one example. The description judges two
-answers alike that differ in these alone."""
+"""Pattern of an address, a commit or a time -> one example of it."""
+_MAY_HAVE_A_FORMAT = re.compile(r"[A-Za-z][\w+.-]*:|\d|.*@", re.DOTALL)
+"""How a text begins that may be an address, a time or an address of mail."""
+_TEXT = "any text"
+_LARGEST_LIMIT = 6
 _LABEL = frozenset({"color", "default", "description", "name"})
 """Properties that identify the schema of a label; GitHub repeats it in several locations."""
 
@@ -95,9 +99,16 @@ def request_violations(
     """The violations of a request; an unknown query parameter or body property counts as one."""
     found = [f"unknown {what}" for what in _unknown(route, query, body)]
     described = _as_described(route, body)
-    data = None if described is None else _sample(json.dumps(described))
-    numbered = {name: "1" if value.isdecimal() else value for name, value in params.items()}
-    path = _sample(route.standard_path(numbered))
+    sample = None if described is None else json.dumps(_sample(described))
+    sample_path = route.standard_path(
+        {name: _sample_of_path(value) for name, value in params.items()}
+    )
+    sample_query = tuple((name, _sample_of_path(value)) for name, value in query.items())
+    if not _request_errors(route.method, sample_path, sample_query, sample):
+        return found
+    # The sentence names the value of the request.
+    data = None if described is None else json.dumps(described)
+    path = route.standard_path(params)
     return [*found, *_request_errors(route.method, path, tuple(query.items()), data)]
 
 
@@ -110,18 +121,72 @@ def response_violations(route: Route, params: dict[str, str], status: int, body:
         return [f"status {status} is not described"] if status < 400 else []
     if status >= 400 and _texts_as_errors(body):
         return []
-    data = "" if body is None else json.dumps(body)
     path = route.standard_path(dict.fromkeys(params, "1"))
-    errors = _response_errors(route.method, path, status, _sample(data))
+    sample = "" if body is None else json.dumps(_sample(body))
+    if not _response_errors(route.method, path, status, sample):
+        return []
     # The sentence names the value of the answer.
-    return list(errors and _response_errors(route.method, path, status, data))
+    data = "" if body is None else json.dumps(body)
+    return list(_response_errors(route.method, path, status, data))
 
 
-def _sample(data: str) -> str:
-    """Returns an answer that keeps the description exactly if the given one does."""
-    for pattern, example in _SAMPLES:
-        data = pattern.sub(example, data)
-    return data
+def _sample(value: Any) -> Any:
+    """Returns a body that keeps the description exactly if the given one does.
+
+    The description limits numbers to those from 0 to 6 alone, no length but a commit's, and no
+    count of items but that there is one (`test_a_sample_changes_nothing_that_github_limits`).
+    """
+    if isinstance(value, dict):
+        return {name: _sample(part) for name, part in value.items()}
+    if isinstance(value, list):
+        samples = {json.dumps(sample): sample for sample in map(_sample, value)}
+        return list(samples.values())
+    if isinstance(value, str):
+        return _sample_of_text(value)
+    if type(value) is int:
+        return _sample_of_number(value)
+    return value
+
+
+def _sample_of_number(number: int) -> int:
+    """Returns a number on the same side of the limits 0 and 6."""
+    if number < 0:
+        return -1
+    return 1 if number <= _LARGEST_LIMIT else _LARGEST_LIMIT + 1
+
+
+def _sample_of_path(value: str) -> str:
+    """Returns a sample of a parameter of the path or of the query."""
+    return "1" if value.isdecimal() else _sample_of_text(value)
+
+
+def _sample_of_text(text: str) -> str:
+    if text in _enumerated():
+        return text
+    for pattern, sample in _SAMPLES:
+        if pattern.fullmatch(text):
+            return sample
+    return text if _MAY_HAVE_A_FORMAT.match(text) else _TEXT
+
+
+@cache
+def _enumerated() -> frozenset[str]:
+    """Every text that an enumeration of the description lists."""
+    return frozenset(
+        value
+        for node in nodes(description())
+        for value in node.get("enum", ())
+        if isinstance(value, str)
+    )
+
+
+def nodes(part: Any) -> Iterator[dict[str, Any]]:
+    """Yields every object in a part of the description."""
+    if isinstance(part, dict):
+        yield part
+    children = part.values() if isinstance(part, dict) else part
+    for child in children if isinstance(part, dict | list) else ():
+        yield from nodes(child)
 
 
 # openapi-core takes milliseconds, and tests repeat the same requests.

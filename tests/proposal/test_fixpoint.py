@@ -67,8 +67,9 @@ def _drafts(shared_folder: Path) -> Iterator[Draft]:
             continue  # a trust policy, a policy of a resource, a template
         if not all(_is_whole(statement) for statement in document.statements):
             continue
-        # Two of the four seeds in the profiles `fast` and `ci`, all in `full`.
-        for seed in sorted({*sampled(SEEDS, number), *sampled(SEEDS, number + 2)}):
+        # One of the four seeds in the profiles `fast` and `ci`, all in `full`; + 2, so that a policy
+        # becomes shorter by removals alone.
+        for seed in sampled(SEEDS, number + 2):
             chance = random.Random(f"{path.name} {seed}")  # noqa: S311 - the same each time
             evidence, options = evidence_for(document, chance), OPTIONS[seed % len(OPTIONS)]
             yield Draft(_proposed(document, evidence, options), evidence, options)
@@ -101,7 +102,7 @@ def test_the_corpus_yields_changes_of_every_kind(
         for draft in drafts
         for change in draft.proposal.changes
     }
-    assert len(drafts) > len(sampled(range(150)))
+    assert len(drafts) > len(sampled(range(120)))
     assert len(kinds) == 4
 
 
@@ -118,7 +119,7 @@ def test_calls_that_another_policy_allowed_are_added_once_and_then_remove_nothin
 ) -> None:
     """After the merge the grant is younger than the calls, which holds removals back."""
     added = 0
-    for number, draft in enumerate(drafts[::4]):
+    for number, draft in enumerate(drafts[::3]):
         committed = draft.proposal.committed
         assert committed
         chance = random.Random(number)  # noqa: S311 - the same each time
@@ -163,7 +164,7 @@ def test_leave_one_run_out_on_the_corpus_covers_every_run(
 ) -> None:
     left_out_runs = [
         prove(draft.proposal, [], draft.evidence, draft.options, History()).left_out
-        for draft in drafts[:: len(SEEDS) + 1]
+        for draft in drafts[::3]
     ]
     assert all(
         left_out

@@ -48,7 +48,7 @@ def made(case: Mapping[str, Any], template: Mapping[str, Any] | None = None) -> 
         return run_case({**case, "options": options}, Path(folder)).context
 
 
-@examples(2_000, ci=80)
+@examples(2_000, ci=80, fast=6)
 @given(st.integers(0, 2**32))
 @example(1)  # a path whose target only the rendered file shows
 def test_every_fact_of_a_random_case_has_one_state_and_all_outputs_show_the_sums(

@@ -208,6 +208,8 @@ class AppNames(Struct, frozen=True):
     """Kind and template -> actions that created such resources."""
     destroyed_by: Mapping[_Destruction, frozenset[str]]
     """Runs that destroyed so."""
+    first_uses: Mapping[str, int]
+    """Resource -> the place in time of the first run that used it."""
     outliving: frozenset[str]
     """Resources that are there although runs destroyed like names that are newer: these come and
     go next to them, and do not replace them.
@@ -450,6 +452,7 @@ class AppNames(Struct, frozen=True):
                             for wide_pattern in wildcard_patterns
                         ):
                             denied_names[name] = None
+        older = self._older_than_destroyed(destroyed, wildcard_patterns)
         for named_use in self.uses:
             resource = named_use.use.resource
             is_living = named_use.name.service == service and resource not in destroyed
@@ -459,7 +462,8 @@ class AppNames(Struct, frozen=True):
                 named_use.name.kind, named_use.template, named_use.copy, action
             )
             is_replaced = destruction in self.destroyed_by and resource not in self.outliving
-            if is_living and is_covered and not is_replaced and self._lives_long(named_use):
+            is_lasting = not is_replaced and self._lives_long(named_use)
+            if is_living and is_covered and (is_lasting or resource in older):
                 denied_names[resource] = None
         if destroyed.isdisjoint(self.lasting_ids):
             for resource in sorted(self.lasting_ids):
@@ -473,6 +477,28 @@ class AppNames(Struct, frozen=True):
             and not any(resource_overlaps(name, destroyed_name) for destroyed_name in destroyed)
         ]
         return without_covered(safe)
+
+    def _older_than_destroyed(self, destroyed: set[str], patterns: Collection[str]) -> set[str]:
+        """The resources that were there before all of their kind that runs destroyed within some
+        patterns, where these are several: they came and went next to them.
+        """
+        first_destroyed: dict[str, list[int]] = {}
+        kinds = {named_use.use.resource: named_use.name.kind for named_use in self.uses}
+        for resource in destroyed & kinds.keys():
+            if any(resource_covers(pattern, resource) for pattern in patterns):
+                first_uses = first_destroyed.setdefault(kinds[resource], [])
+                first_uses.append(self.first_uses[resource])
+        older: set[str] = set()
+        for named_use in self.uses:
+            resource = named_use.use.resource
+            first_uses = first_destroyed.get(named_use.name.kind, [])
+            if len(first_uses) < LEAST_RUNS_APART:
+                continue
+            if self.copies.is_certainly_short(named_use.copy):
+                continue
+            if self.first_uses[resource] < min(first_uses):
+                older.add(resource)
+        return older
 
     def _lives_long(self, named_use: NamedUse) -> bool:
         """Whether a name is of a long-lived copy; without a word of one, whether several runs used
@@ -714,25 +740,32 @@ def _words_behind_copy(named_uses: Iterable[NamedUse]) -> Iterator[str]:
             yield text[1]
 
 
-def _outliving(named_uses: Iterable[NamedUse], order: Mapping[str, int]) -> Iterator[str]:
+def _first_uses(named_uses: Iterable[NamedUse], order: Mapping[str, int]) -> Mapping[str, int]:
+    """Resource -> the place in time of the first run that used it."""
+    first_uses: dict[str, int] = {}
+    for named_use in named_uses:
+        resource = named_use.use.resource
+        first = min((order.get(run, 0) for run in named_use.use.runs), default=0)
+        first_uses[resource] = min(first, first_uses.get(resource, first))
+    return first_uses
+
+
+def _outliving(named_uses: Iterable[NamedUse], first_uses: Mapping[str, int]) -> Iterator[str]:
     """Yields the resources that are older than a like name that runs destroyed, and not destroyed
     themselves.
     """
-    first_use: dict[str, int] = {}
     like_names: dict[_LikeNames, set[str]] = {}
     destroyed: set[str] = set()
     for named_use in named_uses:
         resource = named_use.use.resource
-        first = min((order.get(run, 0) for run in named_use.use.runs), default=0)
-        first_use[resource] = min(first, first_use.get(resource, first))
         like = _LikeNames(named_use.name.kind, named_use.template, named_use.copy)
         like_names.setdefault(like, set()).add(resource)
         if named_use.use.destroys:
             destroyed.add(resource)
     for resources in like_names.values():
-        newest = max((first_use[resource] for resource in resources & destroyed), default=0)
+        newest = max((first_uses[resource] for resource in resources & destroyed), default=0)
         for resource in resources - destroyed:
-            if first_use[resource] < newest:
+            if first_uses[resource] < newest:
                 yield resource
 
 
@@ -746,6 +779,7 @@ def collected(
 
     `order`: run -> its place in time.
     """
+    first_uses = _first_uses(named_uses, order)
     regions: dict[_KindInAccount, set[str]] = {}
     runs_of: dict[str, set[str]] = {}
     names_of: dict[TemplateKey, set[str]] = {}
@@ -790,7 +824,8 @@ def collected(
         in_short_lived={kind: frozenset(actions) for kind, actions in in_short_lived.items()},
         created={key: frozenset(actions) for key, actions in created.items()},
         destroyed_by={key: frozenset(run_ids) for key, run_ids in destroyed.items()},
-        outliving=frozenset(_outliving(named_uses, order)),
+        first_uses=first_uses,
+        outliving=frozenset(_outliving(named_uses, first_uses)),
         spellings=spellings,
         lasting_ids=frozenset(_lasting_ids(uses, named_uses, copies)),
         words_behind_copy=frozenset(_words_behind_copy(named_uses)),

@@ -142,6 +142,8 @@ class Copies(Struct, frozen=True, dict=True):
     short_lived: Mapping[str, Words] = {}
     gone: frozenset[str] = frozenset()
     """Keys of the copies that runs made and took down."""
+    certain: frozenset[str] = frozenset()
+    """Keys of the copies that are so by themselves: branches of runs, workspaces, drawn words."""
     spared: frozenset[str] = frozenset()
     """Keys of the short-lived copies that a deletion spares like long-lived ones: numbered stages,
     `dev2`, of which no run took one down.
@@ -186,6 +188,12 @@ class Copies(Struct, frozen=True, dict=True):
     def lasts(self, key: str | None) -> bool:
         """Whether no deletion may cover the names of a copy, unless a run destroyed them there."""
         return key in self.long_lived or key in self.spared
+
+    def is_certainly_short(self, key: str | None) -> bool:
+        """Whether the word of a copy, or the branch of its runs, shows that it is short-lived."""
+        if key is None or key not in self.short_lived:
+            return False
+        return key in self.certain or PULL.fullmatch(key) is not None
 
     def word_of(self, key: str) -> str:
         """The word of a copy; empty for one without a word."""
@@ -512,6 +520,7 @@ def _sorted_by_life(
         long_lived=long_lived,
         short_lived=short_lived,
         gone=gone,
+        certain=frozenset(certain),
         spared=frozenset(key for key in unshown if _has_stage(words[key])),
         may_be_lasting=bool(unshown) and unshown == {*short_lived} and not declared.short_lived,
         insertions=_insertions(words, table) if NO_COPY in long_lived else frozenset(),

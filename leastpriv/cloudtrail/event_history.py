@@ -70,24 +70,45 @@ class AssumeRoleEvents(Struct):
         event_name = str(record["eventName"])
         if record.get("errorCode") or not event_name.startswith("AssumeRole"):
             return ""
-        request = object_of(record.get("requestParameters"))
-        response = object_of(record.get("responseElements"))
-        role_arn = str(request.get("roleArn") or "")
-        session_arn = str(object_of(response.get("assumedRoleUser")).get("arn") or "")
-        role_or_session = role_arn or session_arn
+        session = _AssumedSession.of(record)
+        role_or_session = session.role_arn or session.arn
         if role_or_session and not self.principals.wants(role_or_session):
             return ""
-        session = session_of(session_arn) or str(request.get("roleSessionName") or "")
-        if not session or not role_or_session:
+        if not session.name or not role_or_session:
             return f"a login ({event_name}) does not name its role or session"
-        self.sessions.add(session)
-        if role_arn:
-            self.roles.add(role_arn)
+        self._add(session, record)
+        return ""
+
+    def _add(self, session: _AssumedSession, record: Mapping[str, object]) -> None:
+        self.sessions.add(session.name)
+        if session.role_arn:
+            self.roles.add(session.role_arn)
         self.last = _newer(self.last, event_time(record))
         login = login_of(record, self.principals.wants)
         if login:
             self.calls.append(login)
-        return ""
+
+
+class _AssumedSession(NamedTuple):
+    """The session that an AssumeRole event starts, as far as its record names it."""
+
+    role_arn: str
+    """With the path of the role; empty where the request does not name it."""
+    arn: str
+    name: str
+
+    @classmethod
+    def of(cls, record: Mapping[str, object]) -> _AssumedSession:
+        """Returns the session of an AssumeRole event."""
+        request = object_of(record.get("requestParameters"))
+        response = object_of(record.get("responseElements"))
+        arn = _text(object_of(response.get("assumedRoleUser")), "arn")
+        name = session_of(arn) or _text(request, "roleSessionName")
+        return cls(_text(request, "roleArn"), arn, name)
+
+
+def _text(fields: Mapping[str, object], name: str) -> str:
+    return str(fields.get(name) or "")
 
 
 def _newer(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -122,6 +122,9 @@ _KEYS_OF_LIST = ("Records", "Events", "events")
 # Outside a list a record begins a line: a program logs a text before it.
 _NEXT_LINE = re.compile(r"(?<=\n)\{")
 _BEGINS_LIST = re.compile(r'\[[ \t\r\n]*["{\[\]]')
+_VALUE_STARTS = '{["'
+"""With these a value begins outside a list, where programs log other texts."""
+_IN_RECORD = "it is damaged or ends in the middle of a record"
 # Bytes that are not UTF-8, as the decoder passes them on.
 _INVALID = re.compile("[\udc80-\udcff]")
 _DECODER = json.JSONDecoder(strict=False)
@@ -324,28 +327,32 @@ class _Scanner:
 
     def values(self) -> Iterator[object]:
         if not self._skip_blank():
-            raise DamagedFileError(self._broken or "it is empty")
+            raise self._damage("it is empty")
         while self._skip_blank():
             first = self._text[self._at]
             if self._is_bracket(first):
                 continue
             if first == '"' and self._depth:
                 yield from self._member()
-            elif (self._depth or first in '{["') and self._decode():
+            elif self._decode_element(first):
                 yield self._value
-            elif self._depth or not self._next_line():
-                raise self._damage()
+            elif not self._next_line():
+                raise self._damage(_IN_RECORD)
         if self._broken or self._depth:
-            raise DamagedFileError(self._broken or "it ends in the middle of a list")
+            raise self._damage("it ends in the middle of a list")
 
-    def _damage(self) -> DamagedFileError:
-        return DamagedFileError(self._broken or "it is damaged or ends in the middle of a record")
+    def _damage(self, fault: str) -> DamagedFileError:
+        """Returns the first fault of the file: an earlier one, else this one."""
+        return DamagedFileError(self._broken or fault)
 
     def _next_line(self) -> bool:
         """Outside a list, moves to the next object that begins a line; the file is damaged all the
         same.
         """
-        self._broken, self._at = str(self._damage()), self._at + 1
+        if self._depth:
+            return False
+        self._broken = self._broken or _IN_RECORD
+        self._at += 1
         while not (match := _NEXT_LINE.search(self._text, self._at)):
             # The last character may be the line end before it.
             self._at = max(self._at, len(self._text) - 1)
@@ -357,22 +364,26 @@ class _Scanner:
     def _is_bracket(self, first: str) -> bool:
         """Moves over the start or the end of a list, or of an object that contains one."""
         if first in "]}":
-            self._at, self._depth = self._at + 1, max(self._depth - 1, 0)
+            self._at += 1
+            self._depth = max(self._depth - 1, 0)
             return True
         while len(self._text) - self._at < 64 and self._fill_more():
             pass
         if first == "[" and (self._depth or _BEGINS_LIST.match(self._text, self._at)):
-            self._at, self._depth = self._at + 1, self._depth + 1
+            self._at += 1
+            self._depth += 1
             return True
         match = _LIST.match(self._text, self._at)
-        if match:
-            self._at, self._depth = match.end(), self._depth + 2
-        return match is not None
+        if not match:
+            return False
+        self._at = match.end()
+        self._depth += 2
+        return True
 
     def _member(self) -> Iterator[object]:
         """Skips a member of the object around the list; a string in a list is a value."""
         if not self._decode():
-            raise self._damage()
+            raise self._damage(_IN_RECORD)
         key = self._value
         if not self._skip_blank() or self._text[self._at] != ":":
             yield key
@@ -380,7 +391,11 @@ class _Scanner:
         self._at += 1
         is_list = self._skip_blank() and self._text[self._at] == "[" and key in _KEYS_OF_LIST
         if not is_list and not self._decode():
-            raise self._damage()
+            raise self._damage(_IN_RECORD)
+
+    def _decode_element(self, first: str) -> bool:
+        """Decodes an element of a list; outside a list only an object, a list or a text."""
+        return (self._depth > 0 or first in _VALUE_STARTS) and self._decode()
 
     def _decode(self) -> bool:
         """Decodes the value at this position, and reads on while it is incomplete; false where it
@@ -422,12 +437,16 @@ class _Scanner:
         if self._ended:
             return False
         try:
-            self._text, self._at = self._text[self._at :] + next(self._texts), 0
+            self._text = self._text[self._at :] + next(self._texts)
         except StopIteration:
             self._ended = True
+            return False
         except DamagedFileError as broken:
-            self._ended, self._broken = True, str(broken)
-        return not self._ended
+            self._ended = True
+            self._broken = str(broken)
+            return False
+        self._at = 0
+        return True
 
 
 def _texts(pieces: Iterator[bytes]) -> Iterator[str]:

@@ -136,6 +136,8 @@ class _WholeRecord(Struct, eq=False):
 _WHOLE_RECORD = _WholeRecord()
 _Kind = _Target | _OtherCaller | _WholeRecord | SkipReason
 """Who called: a target, another caller, or the reason why a record has no caller."""
+_NOT_READ = (_OtherCaller, SkipReason)
+"""Kinds of callers whose calls are not read."""
 
 
 class _Shape(Struct, eq=False):
@@ -158,6 +160,20 @@ class _Shape(Struct, eq=False):
         if self.fields is None:
             self.fields = EventFields.of(identity_fields(row))
         return self.fields
+
+    def content_of(self, row: DecodedRecord, answer: bytes, *, can_wait: bool) -> _Content:
+        """Returns the content of a record; of an answer that no rule reads only that it has one."""
+        return (
+            bytes(row.requestParameters),
+            bytes(row.resources),
+            row.errorMessage,
+            answer if self.reads_answer or not can_wait else _HAS_ANSWER,
+        )
+
+    def forget_equal_answers(self) -> None:
+        """Makes calls with another answer other calls."""
+        self.reads_answer = True
+        self.calls.clear()
 
 
 class _RecordKind(Struct, eq=False):
@@ -210,10 +226,10 @@ class RecordReader:
                 rows = list(compress(rows, inside))
                 times = list(compress(times, inside))
             kinds = self._kinds(rows)
-            read_items = [
+            items = [
                 self._item(row, time, kind)
                 for row, time, kind in zip(rows, times, kinds, strict=True)
-                if type(kind) is not _OtherCaller and type(kind) is not SkipReason
+                if type(kind) not in _NOT_READ
             ]
         except (ValueError, RecursionError):
             return None
@@ -221,15 +237,8 @@ class RecordReader:
         statistics.records += len(rows)
         if self.options.survey and rows:
             self._cover(rows, times, statistics)
-        other_calls = Counter([kind.arn for kind in kinds if type(kind) is _OtherCaller])
-        for arn, count in other_calls.items():
-            statistics.note_caller(arn, count)
-        calls_and_gaps = [item for item in read_items if type(item) is Call or type(item) is Gap]
-        if len(calls_and_gaps) < len(read_items):
-            for item in read_items:
-                if isinstance(item, NoCall):
-                    statistics.note_no_call(item)
-        return calls_and_gaps
+        _count_other_callers(kinds, statistics)
+        return _calls_and_gaps(items, statistics)
 
     def survey(self, statistics: ReadStatistics) -> None:
         """Adds the coverage of the records since the last call to the statistics."""
@@ -309,41 +318,50 @@ class RecordReader:
         if identity is None:
             return None
         caller = target.in_session(identity)
-        key = identity.accessKeyId or ""
-        access_key = key if key and is_access_key(key) else ""
         shape = self._shape(row, target)
-        request = bytes(row.requestParameters)
-        resource_list = bytes(row.resources)
         answer = bytes(row.responseElements)
         can_wait = _can_wait(answer)
-        key_answer = answer if shape.reads_answer or not can_wait else _HAS_ANSWER
-        content: _Content = (request, resource_list, row.errorMessage, key_answer)
-        known_call = shape.calls.get(content)
-        if known_call is not None:
-            if shape.reads_answer or not was_read(known_call.response):
-                return structs.replace(
-                    known_call,
-                    event_id=row.eventID or "",
-                    session=caller.session,
-                    time=time,
-                    response=UndecodedAnswer(answer) if can_wait else known_call.response,
-                    access_key=access_key,
-                )
+        content = shape.content_of(row, answer, can_wait=can_wait)
+        equal_call = shape.calls.get(content)
+        if equal_call and not shape.reads_answer and was_read(equal_call.response):
             # From now on, calls with another answer are other calls.
-            shape.reads_answer = True
-            shape.calls.clear()
-            content = (request, resource_list, row.errorMessage, answer)
+            shape.forget_equal_answers()
+            content = shape.content_of(row, answer, can_wait=can_wait)
+            equal_call = None
+        if not equal_call:
+            return self._new_call(row, time, caller, shape, content)
+        return structs.replace(
+            equal_call,
+            event_id=row.eventID or "",
+            session=caller.session,
+            time=time,
+            response=UndecodedAnswer(answer) if can_wait else equal_call.response,
+            access_key=_access_key(identity),
+        )
+
+    def _new_call(
+        self,
+        row: DecodedRecord,
+        time: datetime,
+        caller: Caller,
+        shape: _Shape,
+        content: _Content,
+    ) -> Call | None:
+        """Returns the call of a record that is equal to no kept one."""
         fields = shape.fields_of(row)
         resources = decode_resource_arns(row.resources)
         if resources is None or not fields.source or not fields.name:
             return None
+        answer = bytes(row.responseElements)
         call = fields.call(
             caller,
-            access_key=access_key,
+            access_key=_access_key(row.userIdentity),
             time=time,
             event_id=row.eventID or "",
             parameters=_object(row.requestParameters),
-            response=UndecodedAnswer(answer) if can_wait else _object(row.responseElements),
+            response=UndecodedAnswer(answer)
+            if _can_wait(answer)
+            else _object(row.responseElements),
             resources=resources,
         )
         return self._kept_call(call, shape, content, answer) if shape.repeats else call
@@ -470,6 +488,24 @@ class RecordReader:
         return folders
 
 
+def _count_other_callers(kinds: Iterable[_Kind], statistics: ReadStatistics) -> None:
+    counts = Counter([kind.arn for kind in kinds if type(kind) is _OtherCaller])
+    for arn, count in counts.items():
+        statistics.note_caller(arn, count)
+
+
+def _calls_and_gaps(
+    items: Sequence[Call | Gap | NoCall | SkipReason], statistics: ReadStatistics
+) -> list[Call | Gap]:
+    """Returns the calls and gaps among some items, and counts the records that are no calls."""
+    calls_and_gaps = [item for item in items if type(item) is Call or type(item) is Gap]
+    if len(calls_and_gaps) < len(items):
+        for item in items:
+            if isinstance(item, NoCall):
+                statistics.note_no_call(item)
+    return calls_and_gaps
+
+
 def _times(rows: Iterable[DecodedRecord]) -> list[datetime]:
     """Returns the times of some records.
 
@@ -528,6 +564,12 @@ def _other_key(row: DecodedRecord) -> _Key:
         None if is_named_user else identity.userName,
         None if identity.arn else row.awsRegion,
     )
+
+
+def _access_key(identity: DecodedIdentity | None) -> str:
+    """Returns the id of the access key that signed a call; empty where the record has none."""
+    key = identity.accessKeyId if identity else None
+    return key if key and is_access_key(key) else ""
 
 
 def _account(row: DecodedRecord) -> tuple[str | None, str | None]:

@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs
 
+# Read by no function here: imported, it is without pauses from a process's first test on.
+import leastpriv.cloudtrail.event_history  # noqa: F401
 from tests.fakes.aws import contract
 from tests.fakes.aws.quiet_server import QuietServer
 

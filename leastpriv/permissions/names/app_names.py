@@ -25,14 +25,10 @@ from leastpriv.permissions.generalize import (
 )
 from leastpriv.permissions.lifecycle import siblings_among
 from leastpriv.permissions.names.bare_names import without_slots
-from leastpriv.permissions.names.copies import (
-    LEAST_LIVED_RUNS,
-    LEAST_RUNS_APART,
-    Copies,
-    learn_copies,
-    table_of,
-)
+from leastpriv.permissions.names.copies import Copies, learn_copies
 from leastpriv.permissions.names.drawn_ends import drawn_ends, with_open_ends
+from leastpriv.permissions.names.lifetimes import LEAST_LIVED_RUNS, LEAST_RUNS_APART
+from leastpriv.permissions.names.name_table import table_of
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies, NameUse, RunFacts
 from leastpriv.permissions.names.run_slots import (
     Template,

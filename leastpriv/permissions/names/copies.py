@@ -10,117 +10,78 @@ the same place of several names. A branch, a pull request and a workspace are co
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
-from itertools import chain, combinations, takewhile
+from itertools import chain, takewhile
 from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from leastpriv.permissions.names.aligned_words import MOST_WORDS, Aligned, Pair, aligned_words
 from leastpriv.permissions.names.bare_names import (
     Insertion,
     insertion_of,
     insertions_of,
     template_without_word,
 )
-from leastpriv.permissions.names.calendar_words import calendar_places
+from leastpriv.permissions.names.copy_words import (
+    LEAST_NAMES,
+    LONG_LIVED,
+    NO_COPY,
+    PRODUCTION,
+    PULL,
+    STAGES,
+)
+from leastpriv.permissions.names.lifetimes import (
+    LEAST_SHARE,
+    Life,
+    has_apart,
+    has_stage,
+    is_taken_down,
+    without_branches,
+)
+from leastpriv.permissions.names.name_table import NameTable
 from leastpriv.permissions.names.observed import DeclaredCopies, NameUse, RunFacts
 from leastpriv.permissions.names.words import (
     COPY,
-    RUN,
     SEPARATORS,
     SIGNS_OF_SEGMENTS,
-    Between,
     Name,
     Place,
-    SharedEnds,
     Words,
-    glued_words,
     is_drawn,
     is_region,
-    is_short_for_region,
     is_word,
     key_of,
     lowered,
     masked,
-    name_of,
     places_of,
-    stripped,
     unglued,
     words_of,
 )
 
-_LEAST_NAMES = 3
-"""Names that two words share at one place; two queues of one app differ in a word as well."""
 _LEAST_SERVICES = 2
 """Services of these names; the tables of one app have names of one form."""
 _LEAST_NAMES_IF_CERTAIN = 2
 """Names that a word shares with one that is a copy for certain, or that a third copy shares, or
 that two words share of which runs took all names down.
 """
-_LEAST_SHARE = 0.4
-"""Part of what one run makes that has the word: a component is a small part of it."""
 _MOST_SHARED_RUNS = 0.67
 """Part of the runs of a word that use the other word, too: the components of an app are deployed
 together.
 """
 _WITH_WORD_BEFORE = 3
 """A drawn word with the word before it and the sign between them, `preview-3fa8c1d2`."""
-_MOST_WORDS = 8
-"""Words and separators of the word of a copy that has several segments of a path, `feat/login`."""
-_MOST_COPIES = 20
-"""Copies that are compared at one place; more are items that each run makes."""
-_LEAST_GONE = 2
-"""Kinds of resources that runs destroyed in a copy that they took down; half of those made there
-have to be, as well.
-"""
 _LEAST_TRUNCATED = 12
 """Letters of a branch's name that prove it although a tool left out the rest."""
-_SHORTEST_OF_BRANCH = 2
-"""Letters of a branch in a name."""
-LEAST_LIVED_RUNS = 3
-"""Runs that use what lives long, as `prod`; a copy with a number has to be used by half of all runs
-as well. A copy of fewer runs may be a preview."""
-LEAST_RUNS_APART = 2
-"""Runs that use a name or copy that is none of those that come and go: it has no slot, or was there
-before others that are gone.
-"""
-LONG_LIVED = frozenset({
-    "default", "dev", "develop", "development", "live", "main", "master", "prd", "prod",
-    "production", "release", "stage", "staging", "trunk",
-})  # fmt: skip
-"""Branches and workspaces that every run has: they are no short-lived copies."""
-_STAGES = LONG_LIVED | {"acc", "int", "preprod", "qa", "test", "uat"}
-"""The letters of numbered stages, `dev2`."""
-_PRODUCTION = frozenset({"prd", "prod", "production"})
-"""Words of a copy: a name with one of them has that of no other copy."""
-PULL = re.compile(r"(?:pr|pull|pullrequest|mr)\d{1,6}")
-"""The key of a pull request's copy."""
-_STAGE = "|".join(sorted(LONG_LIVED, key=len, reverse=True))
-_WITHIN_TEXT = re.compile(
-    rf"(?P<before>[a-z]+?)(?P<word>{PULL.pattern}|{_STAGE})(?P<behind>(?:[a-z][a-z\d]*)?)",
-    re.IGNORECASE,
-)
-"""A text without a sign that has the word of a copy: `shoppr41orders`, `shopprodorders`."""
-_BEGINS_TEXT = re.compile(
-    rf"(?P<word>{PULL.pattern}|{_STAGE})(?P<behind>[a-z][a-z\d]{{2,}})", re.IGNORECASE
-)
-"""A text without a sign that begins with the word of a copy: `pr41shop`, `prodshop`."""
-_NUMBER = re.compile(r"\d{1,3}")
-"""A number of a version: longer ones are years and accounts."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 """Key of the state of a workspace in Terraform's S3 backend
 (https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read
 2026-11-27)."""
 _ENDS = frozenset({(), *((sign,) for sign in SEPARATORS)})
 """What follows a whole word in a name."""
-NO_COPY = ""
-"""The key of the copy whose names have no word."""
 
 
 class CopyOfName(Struct, frozen=True):
@@ -253,174 +214,6 @@ def with_slots(words: Words, places: Iterable[Place]) -> Words:
     return (*template, *words[last:])
 
 
-class NameTable(Struct, frozen=True, dict=True):
-    """The names of one target, with the runs that used, made and destroyed them."""
-
-    runs: Mapping[Name, set[str]]
-    made: Mapping[str, set[Name]]
-    """Run -> names that it made."""
-    destroyed: Mapping[Name, set[str]]
-    """Name -> runs that destroyed it, or a part of it."""
-    order: Mapping[str, int]
-    """Run -> its place in time."""
-    region_words: Mapping[str, str] = {}
-    """Word of a name -> the region that it is short for."""
-    glued: Mapping[str, Words] = {}
-    """Text in lower case -> the words of it that other names of the app show."""
-
-    @cached_property
-    def made_names(self) -> frozenset[Name]:
-        """The names that runs made."""
-        return frozenset(chain.from_iterable(self.made.values()))
-
-    def runs_of(self, names: Iterable[Name]) -> set[str]:
-        """The runs that used any of some names."""
-        return {run for name in names for run in self.runs[name]}
-
-    def first_of(self, runs: Iterable[str]) -> int:
-        """The place in time of the first of some runs."""
-        return min((self.order.get(run, 0) for run in runs), default=0)
-
-    def share(self, names: Collection[Name]) -> float:
-        """The greatest part of what one run made that some names are."""
-        name_set = set(names)
-        return max(
-            (len(name_set & made_names) / len(made_names) for made_names in self.made.values()),
-            default=0,
-        )
-
-    def holding(self, key: str) -> set[Name]:
-        """The names with the word of a copy."""
-        return {name for name in self.runs if any(name.places_of(key))}
-
-    def texts_before(self, key: str) -> Iterator[tuple[Name, Words]]:
-        """Yields the names with the word of a copy, and the app's text before it."""
-        for name in self.runs:
-            for begin, _ in name.places_of(key):
-                yield name, name.words[len(name.fixed) : begin]
-
-
-def table_of(
-    uses: Iterable[NameUse],
-    order: Sequence[str],
-    read_name: Callable[[str], Name | None] = name_of,
-) -> NameTable:
-    """Collects the names of all uses; a use without a readable name is left out."""
-    named_uses = [(use, name) for use in uses if (name := read_name(use.resource)) is not None]
-    names = [name for _, name in named_uses]
-    glued = {**_divided_at_copies(names), **glued_words(names)}
-    runs: dict[Name, set[str]] = {}
-    names_by_run: dict[str, set[Name]] = {}
-    destroyed: dict[Name, set[str]] = {}
-    for use, glued_name in named_uses:
-        name = unglued(glued_name, glued)
-        runs.setdefault(name, set()).update(use.runs)
-        # Nothing is known of the name of what AWS gave an id.
-        if use.creates and key_of(name.text):
-            for run in use.runs:
-                names_by_run.setdefault(run, set()).add(name)
-        if use.destroys:
-            destroyed.setdefault(name, set()).update(use.runs)
-    positions = {run: position for position, run in enumerate(order)}
-    return NameTable(
-        runs=runs,
-        made=names_by_run,
-        destroyed=destroyed,
-        order=positions,
-        region_words=_region_words(runs),
-        glued=glued,
-    )
-
-
-class _Around(Struct, frozen=True, order=True):
-    """What a text without a sign has around the word of a copy: `shop` and `orders` of
-    `shoppr41orders`.
-    """
-
-    before: str
-    behind: str
-
-    def words_between(self, texts: Sequence[str]) -> Iterator[str]:
-        """Yields what texts in order have in the place of that word; empty if they have none."""
-        for index in range(bisect_left(texts, self.before), len(texts)):
-            text = texts[index]
-            if not text.startswith(self.before):
-                return
-            end = len(text) - len(self.behind)
-            if text.endswith(self.behind) and end >= len(self.before):
-                yield text[len(self.before) : end]
-
-
-def _divided_at_copies(names: Sequence[Name]) -> Mapping[str, Words]:
-    """Texts without a sign -> their words, where the text around the word of a pull request or
-    stage is in names of other copies as well: `shoppr41orders` next to `shopprodorders` or
-    `shoporders`.
-    """
-    texts = sorted({word for name in names for word in name.text})
-    places: set[_Around] = set()
-    for text in texts:
-        match = _WITHIN_TEXT.fullmatch(text)
-        if match is not None and (text.islower() or text.isupper()):
-            places.add(_Around(match["before"], match["behind"]))
-    words_in_place = {place: {*place.words_between(texts)} for place in places}
-    counts = Counter(map(str.lower, chain.from_iterable(words_in_place.values())))
-    if places:
-        # A word that other names have apart from their text: `shop-login-jobs`.
-        counts.update(word.lower() for name in names for word in {*name.text})
-    glued: dict[str, Words] = {}
-    for place, words in words_in_place.items():
-        of_pulls = {word for word in words if PULL.fullmatch(word.lower())}
-        of_copies = {
-            word
-            for word in words
-            if word.lower() in LONG_LIVED or counts[word.lower()] >= _LEAST_NAMES
-        }
-        of_copies = (of_copies - {""}) | of_pulls
-        if of_pulls and "" in words:
-            of_copies.add("")
-        if len(of_copies) > 1:
-            for word in of_copies:
-                divided = (place.before, word, place.behind)
-                parts = tuple(filter(None, divided))
-                if len(parts) > 1:
-                    glued["".join(parts)] = parts
-    return {**_divided_behind_copies(texts), **glued}
-
-
-def _divided_behind_copies(texts: Collection[str]) -> Mapping[str, Words]:
-    """Texts that begin with the word of a copy -> their words, where those of another copy end in
-    the same way: `pr41shop` next to `prodshop` or `shop`.
-    """
-    words_before: dict[str, set[str]] = {}
-    for text in texts:
-        match = _BEGINS_TEXT.fullmatch(text)
-        if match is not None and (text.islower() or text.isupper()):
-            words_before.setdefault(match["behind"], set()).add(match["word"])
-    glued: dict[str, Words] = {}
-    for behind, words in words_before.items():
-        is_without_word = behind in texts and any(PULL.fullmatch(word.lower()) for word in words)
-        if len(words) > 1 or is_without_word:
-            for word in words:
-                glued[f"{word}{behind}"] = (word, behind)
-    return glued
-
-
-def _region_words(names: Iterable[Name]) -> Mapping[str, str]:
-    """The words that are short for regions; none where the names of one region alone have such a
-    word.
-    """
-    regions_of: dict[str, set[str]] = {}
-    for name in names:
-        if name.region:
-            for word in name.text:
-                regions_of.setdefault(word, set()).add(name.region)
-    words: dict[str, str] = {}
-    for word, regions in regions_of.items():
-        if len(regions) == 1 and is_short_for_region(word, *regions):
-            words[word] = next(iter(regions))
-    return words if len(set(words.values())) > 1 else {}
-
-
 def learn_copies(
     table: NameTable,
     uses: Sequence[NameUse],
@@ -435,7 +228,7 @@ def learn_copies(
         runs: what each run shows of itself.
         declared: what the owner of the app says.
     """
-    aligned = _aligned(table, runs)
+    aligned = aligned_words(table, runs)
     certain = {
         **_drawn_words(table),
         **_declared_words(table, declared),
@@ -478,13 +271,13 @@ def _sorted_by_life(
     gone = frozenset(
         key
         for key in words
-        if key and _is_taken_down(_without_branches(names[key], key, certain), key, table)
+        if key and is_taken_down(without_branches(names[key], key, certain), key, table)
     )
     long_keys = {key_of(words_of(word)) for word in declared.long_lived}
     long_lived: dict[str, Words] = {}
     short_lived: dict[str, Words] = {}
     unshown: set[str] = set()
-    life = _Life(
+    life = Life(
         table=table,
         runs=runs,
         words=words,
@@ -521,7 +314,7 @@ def _sorted_by_life(
         short_lived=short_lived,
         gone=gone,
         certain=frozenset(certain),
-        spared=frozenset(key for key in unshown if _has_stage(words[key])),
+        spared=frozenset(key for key in unshown if has_stage(words[key])),
         may_be_lasting=bool(unshown) and unshown == {*short_lived} and not declared.short_lived,
         insertions=_insertions(words, table) if NO_COPY in long_lived else frozenset(),
         forms=forms,
@@ -539,157 +332,12 @@ def _sorted_by_life(
     return copies
 
 
-class _Differing(Struct):
-    """The names that differ at one place."""
-
-    begin: int
-    """The place of the first word in which they differ."""
-    names: dict[Words, list[Name]]
-    """What a name has there -> the names with it."""
-
-
 _Rest = tuple[str, Words, Words]
 """Kind of a name, and what it has before and behind a word."""
 
 
-class _AtPlace(Struct, frozen=True):
-    """The names that have one of two words at one place."""
-
-    begin: int
-    """The place of the word."""
-    names: tuple[set[Name], set[Name]]
-    """Those with the first and with the second word."""
-
-
-class _Pair(Struct):
-    """The names that differ in two words, at one place each."""
-
-    words: tuple[Words, Words]
-    rests: dict[Between, _AtPlace]
-
-    def services(self) -> set[str]:
-        return {name.service for name in self.names(0)}
-
-    def names(self, side: int) -> set[Name]:
-        return {name for at_place in self.rests.values() for name in at_place.names[side]}
-
-    def names_with_text_before(self, side: int, table: NameTable) -> set[Name]:
-        """The names with a word, and all others that have it behind the same text of the app."""
-        texts = {
-            name.words[len(name.fixed) : at_place.begin]
-            for at_place in self.rests.values()
-            for name in at_place.names[side]
-        }
-        name_texts = table.texts_before(key_of(self.words[side]))
-        return self.names(side) | {name for name, text in name_texts if text in texts}
-
-
-_Aligned = Mapping[tuple[str, str], _Pair]
-
-
-def _aligned(table: NameTable, runs: Mapping[str, RunFacts]) -> _Aligned:
-    """Pairs of words in which names differ, at one place."""
-    compared = _compared_names(table, runs)
-    pairs: dict[tuple[str, str], _Pair] = {}
-    for place, differing in _differing_names(compared).items():
-        middles = differing.names
-        if not 1 < len(middles) <= _MOST_COPIES * 2:
-            continue
-        for first_middle, second_middle in combinations(sorted(middles), 2):
-            if not _is_smallest(first_middle, second_middle):
-                continue
-            second = second_middle if first_middle else stripped(second_middle)
-            example = compared[middles[first_middle][0]]
-            before = example.masked[: differing.begin]
-            numbers = _numbers_before(before, (first_middle, second))
-            first = (*numbers, *first_middle)
-            second = (*numbers, *second)
-            pair = pairs.setdefault((key_of(first), key_of(second)), _Pair((first, second), {}))
-            begin = differing.begin - len(numbers)
-            names = ({*middles[first_middle]}, {*middles[second_middle]})
-            rest = Between(example.beginnings[begin], place.behind)
-            pair.rests[rest] = _AtPlace(begin, names)
-    return pairs
-
-
-class _ComparedName(Struct, frozen=True):
-    """What of a name is compared with others."""
-
-    is_plain: Sequence[bool]
-    """For each word, whether it is neither drawn nor a separator."""
-    masked: Words
-    beginnings: Sequence[int]
-    """As `SharedEnds` numbers them, as the ends."""
-    ends: Sequence[int]
-
-
-def _compared_names(table: NameTable, runs: Mapping[str, RunFacts]) -> Mapping[Name, _ComparedName]:
-    words_without_day = {name: _with_masked_day(name, table, runs) for name in table.runs}
-    masked_words = {name: masked(words) for name, words in words_without_day.items()}
-    shared = SharedEnds((name.kind, words) for name, words in masked_words.items())
-    return {
-        name: _ComparedName(
-            is_plain=[not is_drawn(word) and word not in SEPARATORS for word in words],
-            masked=masked_words[name],
-            beginnings=shared.beginnings(name.kind, masked_words[name]),
-            ends=shared.ends(name.kind, masked_words[name]),
-        )
-        for name, words in words_without_day.items()
-    }
-
-
-def _differing_names(compared: Mapping[Name, _ComparedName]) -> Mapping[Between, _Differing]:
-    """The names that have the same words before and behind a place."""
-    differing_by_place: dict[Between, _Differing] = {}
-    for name, shown in compared.items():
-        places = range(len(name.fixed), len(name.words) + 1)
-        nothing = ((place, place) for place in places)
-        for begin, end in chain(nothing, name.parts(_MOST_WORDS)):
-            between = Between(shown.beginnings[begin], shown.ends[end])
-            if 0 in between:
-                continue
-            if begin < end and True not in shown.is_plain[begin:end]:
-                continue
-            differing = differing_by_place.setdefault(between, _Differing(begin, {}))
-            differing.names.setdefault(name.words[begin:end], []).append(name)
-    return differing_by_place
-
-
-def _with_masked_day(name: Name, table: NameTable, runs: Mapping[str, RunFacts]) -> Words:
-    """The words of a name with a slot for the parts of the day of its first run: the week of
-    `e2e-2026-w43` is new in each run, and no copy.
-    """
-    first = min(table.runs[name], key=lambda run: table.order.get(run, 0), default="")
-    facts = runs.get(first)
-    if facts is None or not facts.day:
-        return name.words
-    places = {*calendar_places(name.words, date.fromisoformat(facts.day))}
-    return tuple(RUN if index in places else word for index, word in enumerate(name.words))
-
-
-def _numbers_before(before: Words, differing: tuple[Words, Words]) -> Words:
-    """The numbers that belong to two numbers in which names differ: `2-` of the releases `2-1` and
-    `2-2`; none before other words.
-    """
-    if not all(len(words) == 1 and words[0].isdigit() for words in differing):
-        return ()
-    begin = len(before)
-    while begin > 1 and before[begin - 1] in SEPARATORS and _NUMBER.fullmatch(before[begin - 2]):
-        begin -= 2
-    return before[begin:]
-
-
-def _is_smallest(one: Words, two: Words) -> bool:
-    """Whether two texts share neither end; or a word and one separator were put in."""
-    if not one:
-        # In CamelCase no separator goes with the word.
-        has_one_separator = (two[0] in SEPARATORS) != (two[-1] in SEPARATORS)
-        return has_one_separator if len(two) % 2 == 0 else SEPARATORS.isdisjoint(two)
-    return is_word(one) and is_word(two) and one[0] != two[0] and one[-1] != two[-1]
-
-
 def _known_copies(
-    aligned: _Aligned, certain: Collection[str], gone: Collection[str]
+    aligned: Aligned, certain: Collection[str], gone: Collection[str]
 ) -> frozenset[str]:
     """The words that are copies by themselves and differ in a name: branches, pull requests and
     stages, and what runs took down in the place of a stage.
@@ -710,14 +358,14 @@ def _known_copies(
     return frozenset(known | next_to_stage)
 
 
-def _has_component(pair: _Pair, known: frozenset[str], table: NameTable) -> bool:
+def _has_component(pair: Pair, known: frozenset[str], table: NameTable) -> bool:
     """Whether a word of a pair is a component's: of two apps `admin` and `admin-api`, names with
     `api` have the word of a copy at another place, `prod` or `pr-4`, and a name is of one copy. For
     the same reason `api-prod` is no copy next to `prod`. Where a stage is in the place of the other
     word, `live-chat-dev` next to `live-chat-alice`, the text before both is of the app.
     """
     is_next_to_stage = any(key_of(word) in LONG_LIVED for word in pair.words)
-    of_copies = known if is_next_to_stage else known | _PRODUCTION
+    of_copies = known if is_next_to_stage else known | PRODUCTION
     for side, word in enumerate(pair.words):
         key = key_of(word)
         if not key or key in known:
@@ -728,7 +376,7 @@ def _has_component(pair: _Pair, known: frozenset[str], table: NameTable) -> bool
         if is_next_to_stage:
             names -= pair.names(side)
         of_known_copy = [
-            name for name in names if _has_apart(name, key, of_copies, behind=is_next_to_stage)
+            name for name in names if has_apart(name, key, of_copies, behind=is_next_to_stage)
         ]
         if len(of_known_copy) >= _LEAST_NAMES_IF_CERTAIN:
             return True
@@ -740,21 +388,8 @@ def _has_more_than(keys: Collection[str], key: str, word: Words) -> bool:
     return any(other_key != key and any(places_of(other_key, word)) for other_key in keys)
 
 
-def _has_apart(name: Name, key: str, known: Iterable[str], *, behind: bool = False) -> bool:
-    """Whether a name has the word of a known copy apart from another word; `behind`: only behind
-    it.
-    """
-    for begin, end in name.places_of(key):
-        for known_key in known:
-            for known_begin, known_end in name.places_of(known_key):
-                is_before = known_end <= begin and not behind
-                if is_before or end <= known_begin:
-                    return True
-    return False
-
-
 def _supported(
-    aligned: _Aligned, certain: Mapping[str, Words], table: NameTable
+    aligned: Aligned, certain: Mapping[str, Words], table: NameTable
 ) -> dict[str, Words]:
     """The words of pairs of copies, those first that have the place of a stage in most names; of
     two of which one holds the other, the better one.
@@ -766,7 +401,7 @@ def _supported(
     name_counts: dict[str, int] = {}
     next_to_stage: set[str] = set()
     spelling: dict[str, Words] = {}
-    gone = {key for key in partners if key and _is_taken_down(table.holding(key), key, table)}
+    gone = {key for key in partners if key and is_taken_down(table.holding(key), key, table)}
     known = _known_copies(aligned, certain, gone)
     stage_of_previews = _stage_of_previews(aligned, gone, certain)
     # Two that runs took down are surer than others, which may share names with them.
@@ -801,7 +436,7 @@ def _supported(
 
 
 def _stage_of_previews(
-    aligned: _Aligned, gone: Collection[str], certain: Collection[str]
+    aligned: Aligned, gone: Collection[str], certain: Collection[str]
 ) -> Mapping[str, str]:
     """A word with that of a stage, `dev-alice`, -> the stage, where runs took several down: a
     component that the stage no longer needs, `dev-worker`, is one. Of `dev-pr-41`, `pr-41` is the
@@ -810,7 +445,7 @@ def _stage_of_previews(
     words = {key_of(word): word for pair in aligned.values() for word in pair.words}
     unsure = [key for key in gone if not _has_more_than(certain, key, words[key])]
     next_to_stage = {key for keys in aligned if not LONG_LIVED.isdisjoint(keys) for key in keys}
-    stages = (next_to_stage - {NO_COPY}) | (_STAGES & words.keys())
+    stages = (next_to_stage - {NO_COPY}) | (STAGES & words.keys())
     stage_of: dict[str, str] = {}
     for stage in sorted(stages.difference(gone)):
         of_stage = [key for key in unsure if _has_more_than((stage,), key, words[key])]
@@ -819,13 +454,13 @@ def _stage_of_previews(
     return stage_of
 
 
-def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool, are_gone: bool) -> bool:
+def _is_pair_of_copies(pair: Pair, table: NameTable, *, is_certain: bool, are_gone: bool) -> bool:
     """Whether the two words of a pair are copies: many names of several services differ in them,
     each is in a large part of what one run makes, and few runs use both.
 
     `prod` and `stage` are; `orders` and `users`, two components that each run deploys, are not.
     """
-    if len(pair.rests) < (_LEAST_NAMES_IF_CERTAIN if is_certain or are_gone else _LEAST_NAMES):
+    if len(pair.rests) < (_LEAST_NAMES_IF_CERTAIN if is_certain or are_gone else LEAST_NAMES):
         return False
     if not is_certain and len(pair.services()) < _LEAST_SERVICES:
         return False
@@ -836,7 +471,7 @@ def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool, are_g
         if (
             word
             and not are_gone
-            and table.share(pair.names_with_text_before(side, table)) < _LEAST_SHARE
+            and table.share(pair.names_with_text_before(side, table)) < LEAST_SHARE
         ):
             return False
     first = table.runs_of(pair.names(0))
@@ -900,7 +535,7 @@ def _declared_words(table: NameTable, declared: DeclaredCopies) -> dict[str, Wor
     words_by_key: dict[str, Words] = {}
     forms = [form.lower() for form in (*declared.long_lived, *declared.short_lived)]
     for name in table.runs if forms else ():
-        for begin, end in name.parts(_MOST_WORDS):
+        for begin, end in name.parts(MOST_WORDS):
             word = lowered(name.words[begin:end])
             if is_word(word) and any(fnmatchcase("".join(word), form) for form in forms):
                 words_by_key[key_of(word)] = word
@@ -930,7 +565,7 @@ def _drawn_words(table: NameTable) -> dict[str, Words]:
                 if is_drawn(name.words[index]):
                     places.setdefault(name.words[index], []).append(_PlaceOfWord(name, index))
         for word_places in places.values():
-            if len(word_places) < _LEAST_SHARE * len(names):
+            if len(word_places) < LEAST_SHARE * len(names):
                 continue
             for length in (1, _WITH_WORD_BEFORE):
                 next_to = stages.next_to_all(word_places, length)
@@ -1054,133 +689,6 @@ def _is_pull(word: Words, behind: Words) -> bool:
     return behind in _ENDS and has_one_number and PULL.fullmatch(key_of(word)) is not None
 
 
-class _Life(Struct, frozen=True):
-    """What shows how long a copy lives."""
-
-    table: NameTable
-    runs: Mapping[str, RunFacts]
-    words: Mapping[str, Words]
-    names: Mapping[str, set[Name]]
-    certain: Mapping[str, Words]
-    gone: frozenset[str]
-    declared: DeclaredCopies
-
-    def is_shown_short(self, key: str) -> bool:
-        """Whether a copy, or another with its letters, was taken down, or it is of a pull request
-        or another branch.
-        """
-        if self._is_stage(key):
-            return key in self.gone and bool(key)
-        if key in self.gone or PULL.fullmatch(key):
-            return True
-        # `qa3` is like `qa2`; `qa`, or a `qa1` that was there before both, may live longer.
-        letters = letters_of(key)
-        is_numbered = letters != key and letters in map(letters_of, self.gone)
-        if is_numbered and not self._outlives_others(key):
-            return True
-        text = "".join(self.words[key])
-        if any(fnmatchcase(text, form) for form in self.declared.short_lived):
-            return True
-        if key in self.certain or self._is_like_gone(key):
-            return True
-        branches = {self._branch_of(run) for run in self._making(key)}
-        return bool(branches) and branches.isdisjoint({None, *LONG_LIVED})
-
-    def _is_like_gone(self, key: str) -> bool:
-        """Whether few runs used a copy that came after several of its form, which were taken down:
-        `dev-carol` after `dev-alice` and `dev-bob`.
-        """
-        word = self.words[key]
-        using = self._runs_of(key)
-        if len(word) == 1 or len(using) >= LEAST_LIVED_RUNS:
-            return False
-        earlier = [
-            self.words[other]
-            for other in self.gone
-            if self.table.first_of(self._runs_of(other)) < self.table.first_of(using)
-        ]
-        for shared, differing in ((slice(1), slice(1, None)), (slice(-1, None), slice(-1))):
-            alike = [
-                other
-                for other in earlier
-                if len(other) == len(word) and other[shared] == word[shared]
-            ]
-            is_production = not _PRODUCTION.isdisjoint(word[shared])
-            if len(alike) > 1 and not is_production and LONG_LIVED.isdisjoint(word[differing]):
-                return True
-        return False
-
-    def has_passing_number(self, key: str) -> bool:
-        """Whether a copy has a number, and few runs used it."""
-        if self._is_stage(key) or not _has_number(self.words[key]):
-            return False
-        if self._outlives_others(key):
-            return False
-        using = self._runs_of(key)
-        return len(using) < LEAST_LIVED_RUNS or 2 * len(using) < len(self.table.order)
-
-    def _outlives_others(self, key: str) -> bool:
-        """Whether a copy was there before all those that were taken down, and several runs used it
-        or several others came and went: `v1` is production where `alice` and `bob` did.
-        """
-        if key in self.gone or not self.gone:
-            return False
-        using = self._runs_of(key)
-        if max(len(using), len(self.gone)) < LEAST_RUNS_APART:
-            return False
-        first_use = self.table.first_of(using)
-        return all(first_use < self.table.first_of(self._runs_of(other)) for other in self.gone)
-
-    def came_late(self, key: str) -> bool:
-        """Whether few runs used a copy, and another one was there before it.
-
-        Runs 1 to 9 deploy `prod`, and run 10 alone `login-page`: that is a branch rather than a
-        stage.
-        """
-        using_runs = self._runs_of(key)
-        is_stage = self._is_stage(key) or not LONG_LIVED.isdisjoint(self.words[key])
-        if is_stage or len(using_runs) >= LEAST_LIVED_RUNS or self._outlives_others(key):
-            return False
-        first_use = self.table.first_of(using_runs)
-        other_keys = [other_key for other_key in self.words if other_key not in ("", key)]
-        return any(self.table.first_of(self._runs_of(other)) < first_use for other in other_keys)
-
-    def _is_stage(self, key: str) -> bool:
-        """Whether a copy is one that every app has; a single letter is short for it: `p`, `d`."""
-        return len(key) < _SHORTEST_OF_BRANCH or key in LONG_LIVED
-
-    def _runs_of(self, key: str) -> set[str]:
-        return self.table.runs_of(self.names[key])
-
-    def _making(self, key: str) -> set[str]:
-        """The runs most of whose creations are of a copy."""
-        names = self.names[key]
-        creations = self.table.made.items()
-        return {
-            run
-            for run, made_names in creations
-            if len(made_names & names) >= _LEAST_SHARE * len(made_names)
-        }
-
-    def _branch_of(self, run: str) -> str | None:
-        facts = self.runs.get(run)
-        return facts.branch if facts else None
-
-
-def letters_of(key: str) -> str:
-    """The letters of a copy: `dev` of `dev2`."""
-    return "".join(filter(str.isalpha, key))
-
-
-def _has_stage(word: Words) -> bool:
-    """Whether a part of the word of a copy is a stage: `eu-qa`, `dev2`."""
-    return any(letters_of(part) in _STAGES for part in (*word, key_of(word)))
-
-
-def _has_number(word: Words) -> bool:
-    return any(part.isdigit() or re.fullmatch(r"[a-z]+\d+", part) for part in word)
-
-
 def _names_by_copy(
     words: Mapping[str, Words], texts_before: frozenset[Words], table: NameTable
 ) -> Mapping[str, set[Name]]:
@@ -1192,40 +700,6 @@ def _names_by_copy(
         if copy is not None:
             names[copy.key].add(name)
     return names
-
-
-def _without_branches(names: set[Name], key: str, branches: Collection[str]) -> set[Name]:
-    """The names of a copy; of a stage without those of branches that are next to it,
-    `dev-login`.
-    """
-    if key not in LONG_LIVED:
-        return names
-    return {name for name in names if not _has_apart(name, key, branches)}
-
-
-def _is_taken_down(names: set[Name], key: str, table: NameTable) -> bool:
-    """Whether runs destroyed most kinds of what they made of the names with the word of a copy.
-
-    What has a shorter name that lives is of another copy, `shop-dev-alice-jobs` next to
-    `shop-dev-jobs`, and what a stage has as well is of a component: `shop-web-login-jobs` next to
-    `shop-web-main-jobs`.
-    """
-    made_kinds = {name.kind for name in names & table.made_names}
-    destroyed = {name for name in names if name in table.destroyed}
-    shortest: dict[str, int] = {}
-    of_stages: set[str] = set()
-    for name in names & table.made_names - destroyed:
-        shortest[name.kind] = min(len(name.words), shortest.get(name.kind, len(name.words)))
-        if _has_apart(name, key, LONG_LIVED):
-            of_stages.add(name.kind)
-    destroyed_kinds = {
-        name.kind
-        for name in destroyed
-        if len(name.words) <= shortest.get(name.kind, len(name.words))
-    }
-    destroyed_kinds -= of_stages
-    made_and_destroyed = destroyed_kinds & made_kinds
-    return len(destroyed_kinds) >= _LEAST_GONE and 2 * len(made_and_destroyed) >= len(made_kinds)
 
 
 def _insertions(words: Mapping[str, Words], table: NameTable) -> frozenset[Insertion]:

@@ -15,7 +15,8 @@ from itertools import groupby, takewhile
 from msgspec import Struct
 
 from leastpriv.permissions.names.app_names import AppNames, NamedUse, collected
-from leastpriv.permissions.names.copies import LONG_LIVED, PULL, Copies, form_of
+from leastpriv.permissions.names.copies import Copies, form_of
+from leastpriv.permissions.names.copy_words import LONG_LIVED, PULL
 from leastpriv.permissions.names.observed import NameUse
 from leastpriv.permissions.names.run_slots import template_of
 from leastpriv.permissions.names.words import (

@@ -12,7 +12,8 @@ from datetime import date
 from msgspec import Struct
 
 from leastpriv.permissions.names.calendar_words import calendar_places, letters_before_date
-from leastpriv.permissions.names.copies import Copies, NameTable
+from leastpriv.permissions.names.copies import Copies
+from leastpriv.permissions.names.name_table import NameTable
 from leastpriv.permissions.names.observed import RunFacts
 from leastpriv.permissions.names.words import (
     COPY,

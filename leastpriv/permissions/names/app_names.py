@@ -182,6 +182,28 @@ class _AppPattern(Struct, frozen=True):
     reason: str
 
 
+class _OpenDeletion(Struct, frozen=True):
+    """A deletion with patterns, which may cover names of several copies."""
+
+    action: str
+    patterns: tuple[str, ...]
+    destroyed: frozenset[str]
+    """Resources on which runs carried it out."""
+
+    @property
+    def service(self) -> str:
+        """The IAM prefix of the action."""
+        return self.action.partition(":")[0]
+
+    def covers(self, resource: str) -> bool:
+        """Whether a pattern covers a resource."""
+        return any(resource_covers(pattern, resource) for pattern in self.patterns)
+
+    def may_have_destroyed(self, name: str) -> bool:
+        """Whether a run may have carried it out on what has a name."""
+        return any(resource_overlaps(name, resource) for resource in self.destroyed)
+
+
 class AppNames(Struct, frozen=True):
     """The names of one target."""
 
@@ -423,65 +445,73 @@ class AppNames(Struct, frozen=True):
         return not gone and not is_setting
 
     def denied(self, action: str, resources: Iterable[str]) -> tuple[str, ...]:
-        """The names of long-lived copies that the patterns of a deletion cover, and where no run
-        destroyed.
+        """The names that the patterns of a deletion cover and that it spares: those of long-lived
+        copies where no run destroyed, and what outlived others.
         """
-        wildcard_patterns = [entry for entry in resources if has_wildcard(entry)]
-        if not wildcard_patterns or not destroys(action):
+        patterns = tuple(filter(has_wildcard, resources))
+        if not patterns or not destroys(action):
             return ()
-        service = action.partition(":")[0]
-        destroyed = {use.resource for use in self.all_uses if use.action == action}
-        denied_names: dict[str, None] = {}
+        destroyed = frozenset(use.resource for use in self.all_uses if use.action == action)
+        deletion = _OpenDeletion(action, patterns, destroyed)
+        names = dict.fromkeys(
+            [
+                *self._lasting_names(deletion),
+                *self._lasting_resources(deletion),
+                *self._spared_ids(deletion),
+            ]
+        )
+        # A stack that a run deleted by its name may be the one whose id another call shows.
+        safe = [
+            name for name in names if fits(action, name) and not deletion.may_have_destroyed(name)
+        ]
+        return without_covered(safe)
+
+    def _lasting_names(self, deletion: _OpenDeletion) -> Iterator[str]:
+        """Yields the names that copies which last have, used or not."""
         for kind, templates in self.templates.items():
-            if kind.partition(":")[0] != service:
+            if kind.partition(":")[0] != deletion.service:
                 continue
             for template in sorted(templates):
                 named_use = self._named_as(kind, template)
                 for key in self.copies.lasting:
-                    runs = self.destroyed_by.get(_Destruction(kind, template, key, action))
-                    pattern = self._render(named_use, key)
-                    if runs:
+                    destruction = _Destruction(kind, template, key, deletion.action)
+                    if self.destroyed_by.get(destruction):
                         continue
-                    for name in self._in_regions(pattern, named_use):
-                        if any(
-                            resource_covers(wide_pattern, name)
-                            for wide_pattern in wildcard_patterns
-                        ):
-                            denied_names[name] = None
-        older = self._older_than_destroyed(destroyed, wildcard_patterns)
+                    pattern = self._render(named_use, key)
+                    yield from filter(deletion.covers, self._in_regions(pattern, named_use))
+
+    def _lasting_resources(self, deletion: _OpenDeletion) -> Iterator[str]:
+        """Yields the resources that runs used, which live long or are older than what they
+        destroyed.
+        """
+        older = self._older_than_destroyed(deletion)
         for named_use in self.uses:
             resource = named_use.use.resource
-            is_living = named_use.name.service == service and resource not in destroyed
-            is_covered = any(resource_covers(pattern, resource) for pattern in wildcard_patterns)
+            is_living = resource not in deletion.destroyed
+            if named_use.name.service != deletion.service or not is_living:
+                continue
             # Where a run replaced the model of production, the next one replaces the present one.
             destruction = _Destruction(
-                named_use.name.kind, named_use.template, named_use.copy, action
+                named_use.name.kind, named_use.template, named_use.copy, deletion.action
             )
             is_replaced = destruction in self.destroyed_by and resource not in self.outliving
             is_lasting = not is_replaced and self._lives_long(named_use)
-            if is_living and is_covered and (is_lasting or resource in older):
-                denied_names[resource] = None
-        if destroyed.isdisjoint(self.lasting_ids):
-            for resource in sorted(self.lasting_ids):
-                if any(resource_covers(pattern, resource) for pattern in wildcard_patterns):
-                    denied_names[resource] = None
-        # A stack that a run deleted by its name may be the one whose id another call shows.
-        safe = [
-            name
-            for name in denied_names
-            if fits(action, name)
-            and not any(resource_overlaps(name, destroyed_name) for destroyed_name in destroyed)
-        ]
-        return without_covered(safe)
+            if (is_lasting or resource in older) and deletion.covers(resource):
+                yield resource
 
-    def _older_than_destroyed(self, destroyed: set[str], patterns: Collection[str]) -> set[str]:
-        """The resources that were there before all of their kind that runs destroyed within some
+    def _spared_ids(self, deletion: _OpenDeletion) -> Iterator[str]:
+        """Yields the ids that AWS gave to what lasts, unless a run destroyed one of them."""
+        if deletion.destroyed.isdisjoint(self.lasting_ids):
+            yield from filter(deletion.covers, sorted(self.lasting_ids))
+
+    def _older_than_destroyed(self, deletion: _OpenDeletion) -> set[str]:
+        """The resources that were there before all of their kind that runs destroyed within the
         patterns, where these are several: they came and went next to them.
         """
         first_destroyed: dict[str, list[int]] = {}
         kinds = {named_use.use.resource: named_use.name.kind for named_use in self.uses}
-        for resource in destroyed & kinds.keys():
-            if any(resource_covers(pattern, resource) for pattern in patterns):
+        for resource in deletion.destroyed & kinds.keys():
+            if deletion.covers(resource):
                 first_uses = first_destroyed.setdefault(kinds[resource], [])
                 first_uses.append(self.first_uses[resource])
         older: set[str] = set()

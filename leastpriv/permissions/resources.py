@@ -57,6 +57,8 @@ from leastpriv.permissions.service_facts import ActionFacts, ActionType
 
 _WITH_ENDS = ("logs", "secretsmanager")
 """Services whose ARNs policies write with another end than records."""
+_OPEN_END = "??????"
+"""The end of a secret's ARN that AWS drew."""
 _MOST_TYPES = 10
 """An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one
 pattern.
@@ -317,28 +319,30 @@ def _of_arns(
     """
     fitting_arns = [arn for arn in arns if _is_of(facts, arn)]
     if len(fitting_arns) == 1 and facts.prefix not in _WITH_ENDS:
-        return [
-            Resource(
-                escape_observed(fitting_arns[0]), derivation, "??????" not in fitting_arns[0], True
-            )
-        ]
+        arn = fitting_arns[0]
+        return [Resource(escape_observed(arn), derivation, _OPEN_END not in arn, True)]
     fitting_arns = list(dict.fromkeys(fitting_arns))
     if len(fitting_arns) > MOST_RESOURCES:
         names = {name for arn in fitting_arns for name in types_of_arn(facts.prefix, arn)}
         return [too_many(kind, call) for kind in facts.types if kind.template.name.lower() in names]
-    if facts.prefix == "secretsmanager" and fitting_arns:
+    usable = dict.fromkeys(_with_ends(call, fitting_arns, facts, in_part=in_part))
+    return [Resource(arn, derivation, _OPEN_END not in arn) for arn in usable]
+
+
+def _with_ends(
+    call: Call, arns: Sequence[str], facts: ActionFacts, *, in_part: bool
+) -> Iterator[str]:
+    """Yields ARNs as a policy names them: a secret with its end, a log group with `:*`."""
+    if facts.prefix == "secretsmanager" and arns:
         # Only a secret's ARN may be given in part.
         full_arns = {*arns_in(call.response)} if in_part else set()
-        usable = [
-            arn
-            for secret_arn in fitting_arns
-            for arn in of_secret(secret_arn, in_part=in_part and secret_arn not in full_arns)
-        ]
+        for arn in arns:
+            yield from of_secret(arn, in_part=in_part and arn not in full_arns)
     elif facts.prefix == "logs":
-        usable = [of_log_group(arn, facts) for arn in fitting_arns]
+        for arn in arns:
+            yield of_log_group(arn, facts)
     else:
-        usable = [escape_observed(arn) for arn in fitting_arns]
-    return [Resource(arn, derivation, "??????" not in arn) for arn in dict.fromkeys(usable)]
+        yield from map(escape_observed, arns)
 
 
 def _types_besides(
@@ -613,39 +617,45 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
     What a creating call made had no id yet when IAM was asked: parts that the request does not name
     remain open.
     """
-    prefix = facts.prefix
     for arn in arns_in(call.response):
         if not _is_of(facts, arn):
             continue
-        kinds = types_of_arn(prefix, arn)
-        partial_of_type = [
-            resource for resource in partial if types_of_arn(prefix, resource.pattern) & kinds
+        kinds = types_of_arn(facts.prefix, arn)
+        of_type = [
+            resource.pattern
+            for resource in partial
+            if types_of_arn(facts.prefix, resource.pattern) & kinds
         ]
-        if (
-            partial
-            and not partial_of_type
-            and not any(_is_required(facts, resource) for resource in partial)
-        ):
-            continue  # The request names the parent of what the call made.
-        if not partial_of_type or any(
-            resource_matches(resource.pattern, arn) for resource in partial_of_type
-        ):
-            # IAM's ARNs hold names, which no service chooses.
-            is_new = may_create(call.name) and prefix != "iam"
-            own_type = next(kind for kind in facts.types if kind.template.name.lower() in kinds)
-            usable = answered_arn(facts, arn)
-            if is_new and own_type.template.variables:
-                usable = new_arn(
-                    prefix, arn, call.parameters, [resource.pattern for resource in partial_of_type]
-                )
-            elif is_new:  # `rep:*`
-                usable = wildcard(own_type.template.arn, call)
-            is_wider = any(
-                resource.pattern != usable and resource_covers(usable, resource.pattern)
-                for resource in partial_of_type
-            )
-            return None if is_wider else Resource(usable, IN_RESPONSE, False)
+        if not of_type and _names_parent_alone(facts, partial):
+            continue
+        if of_type and not any(resource_matches(pattern, arn) for pattern in of_type):
+            continue
+        usable = _asked_before(call, facts, arn, of_type)
+        if any(pattern != usable and resource_covers(usable, pattern) for pattern in of_type):
+            return None
+        return Resource(usable, IN_RESPONSE, False)
     return None
+
+
+def _names_parent_alone(facts: ActionFacts, partial: Sequence[Resource]) -> bool:
+    """Whether a request names resources, and none of a type that the action requires: they are the
+    parents of what the call made.
+    """
+    return bool(partial) and not any(_is_required(facts, resource) for resource in partial)
+
+
+def _asked_before(call: Call, facts: ActionFacts, arn: str, of_type: Sequence[str]) -> str:
+    """The resource of a response as IAM was asked about it, before a call that creates gave it an
+    id; `of_type`: what the request says of it.
+    """
+    # IAM's ARNs hold names, which no service chooses.
+    if not may_create(call.name) or facts.prefix == "iam":
+        return answered_arn(facts, arn)
+    kinds = types_of_arn(facts.prefix, arn)
+    own_type = next(kind for kind in facts.types if kind.template.name.lower() in kinds)
+    if own_type.template.variables:
+        return new_arn(facts.prefix, arn, call.parameters, of_type)
+    return wildcard(own_type.template.arn, call)  # `rep:*`
 
 
 def _any(kinds: Sequence[ActionType], call: Call) -> Sequence[Resource]:

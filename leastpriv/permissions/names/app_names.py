@@ -27,7 +27,11 @@ from leastpriv.permissions.lifecycle import siblings_among
 from leastpriv.permissions.names.bare_names import without_slots
 from leastpriv.permissions.names.copies import Copies, learn_copies
 from leastpriv.permissions.names.drawn_ends import drawn_ends, with_open_ends
-from leastpriv.permissions.names.lifetimes import LEAST_LIVED_RUNS, LEAST_RUNS_APART
+from leastpriv.permissions.names.lifetimes import (
+    LEAST_LIVED_RUNS,
+    LEAST_RUNS_APART,
+    has_apart,
+)
 from leastpriv.permissions.names.name_table import table_of
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies, NameUse, RunFacts
 from leastpriv.permissions.names.run_slots import (
@@ -506,7 +510,8 @@ class AppNames(Struct, frozen=True):
 
     def _older_than_destroyed(self, deletion: _OpenDeletion) -> set[str]:
         """The resources that were there before all of their kind that runs destroyed within the
-        patterns, where these are several: they came and went next to them.
+        patterns, where these are several: they came and went next to them. One is enough where a
+        name also has the word of a copy that lasts.
         """
         first_destroyed: dict[str, list[int]] = {}
         kinds = {named_use.use.resource: named_use.name.kind for named_use in self.uses}
@@ -518,13 +523,22 @@ class AppNames(Struct, frozen=True):
         for named_use in self.uses:
             resource = named_use.use.resource
             first_uses = first_destroyed.get(named_use.name.kind, [])
-            if len(first_uses) < LEAST_RUNS_APART:
+            if not first_uses or self.first_uses[resource] >= min(first_uses):
                 continue
             if self.copies.is_certainly_short(named_use.copy):
                 continue
-            if self.first_uses[resource] < min(first_uses):
+            if len(first_uses) >= LEAST_RUNS_APART or self._has_word_that_lasts(named_use):
                 older.add(resource)
         return older
+
+    def _has_word_that_lasts(self, named_use: NamedUse) -> bool:
+        """Whether a name of a short-lived copy has the word of one that lasts as well: in
+        `admin-api-stable-users`, `api` may be a component.
+        """
+        if named_use.copy is None:
+            return False
+        lasting = filter(None, self.copies.lasting)
+        return has_apart(named_use.name, named_use.copy, lasting)
 
     def _lives_long(self, named_use: NamedUse) -> bool:
         """Whether a name is of a long-lived copy; without a word of one, whether several runs used

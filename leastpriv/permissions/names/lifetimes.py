@@ -160,21 +160,25 @@ def is_taken_down(names: set[Name], key: str, table: NameTable) -> bool:
     """Whether runs destroyed most kinds of what they made of the names with the word of a copy.
 
     What has a shorter name that lives is of another copy, `shop-dev-alice-jobs` next to
-    `shop-dev-jobs`, and what a stage has as well is of a component: `shop-web-login-jobs` next to
-    `shop-web-main-jobs`.
+    `shop-dev-jobs`, and what a stage has as well, or an older name that lives, is of a component:
+    `shop-web-login-jobs` next to `shop-web-main-jobs`.
     """
     made_kinds = {name.kind for name in names & table.made_names}
     destroyed = {name for name in names if name in table.destroyed}
     shortest: dict[str, int] = {}
+    first_use: dict[str, int] = {}
     of_stages: set[str] = set()
     for name in names & table.made_names - destroyed:
         shortest[name.kind] = min(len(name.words), shortest.get(name.kind, len(name.words)))
+        made_at = table.first_of(table.runs[name])
+        first_use[name.kind] = min(made_at, first_use.get(name.kind, made_at))
         if has_apart(name, key, LONG_LIVED):
             of_stages.add(name.kind)
     destroyed_kinds = {
         name.kind
         for name in destroyed
         if len(name.words) <= shortest.get(name.kind, len(name.words))
+        and table.first_of(table.runs[name]) <= first_use.get(name.kind, len(table.order))
     }
     destroyed_kinds -= of_stages
     made_and_destroyed = destroyed_kinds & made_kinds

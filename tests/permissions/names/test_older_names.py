@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leastpriv.permissions.names.app_names import AppNames, read_app_names
@@ -77,7 +77,25 @@ def used(names_by_copy: list[list[str]]) -> tuple[AppNames, list[list[str]]]:
     return read_app_names(made, runs), resources
 
 
+def apart(form: str, *copies: str) -> list[list[str]]:
+    """The names of copies; `form` has the copy and the end of a name."""
+    return [[form.format(copy, end) for end in ("users", "mails", "token")] for copy in copies]
+
+
+ADMIN_BEFORE_COPY = apart(
+    "shop-{}-{}", "admin-stable", "admin-api-stable", "admin-3fa8c1d2", "admin-api-91bd02e7"
+)
+ADMIN_APART_FROM_COPY = [
+    *apart("shop_admin_{1}_{0}", "stable"),
+    *apart("shop_admin-api_{1}_{0}", "stable"),
+    *apart("shop_admin_{1}_{0}", "3fa8c1d2"),
+    *apart("shop_admin-api_{1}_{0}", "91bd02e7"),
+]
+
+
 @given(apps())
+@example(ADMIN_BEFORE_COPY)
+@example(ADMIN_APART_FROM_COPY)
 def test_what_was_there_before_several_came_and_went_is_not_open_to_deletion(
     names_by_copy: list[list[str]],
 ) -> None:
